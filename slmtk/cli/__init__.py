@@ -1,0 +1,1 @@
+"""The commands: options in, a stage, its report out."""

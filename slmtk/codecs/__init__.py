@@ -1,0 +1,1 @@
+"""Codecs: audio -> codes and back. One module or folder each, found through the plug-in door."""

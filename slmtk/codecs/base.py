@@ -1,0 +1,121 @@
+"""The door every codec comes through: audio -> codes (and a speaker vector) -> audio."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from slmtk import plugins
+from slmtk.errors import ShapeError
+from slmtk.spec import CodecSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Encoded(NamedTuple):
+    """What a codec makes of a batch.
+
+    Attributes:
+        codes: int64 [B, K, T].
+        speaker: float32 [B, D] if the codec takes the speaker out of the codes, else None.
+    """
+
+    codes: Tensor
+    speaker: Tensor | None
+
+
+class Codec(ABC):
+    """Audio <-> codes. An utterance's codes depend on that utterance alone, never on its batch mates."""
+
+    spec: CodecSpec
+
+    @classmethod
+    @abstractmethod
+    def create(cls, *, device: str = "cpu", checkpoint: Path | None = None) -> Codec:
+        """Load the codec; ``checkpoint`` is a local file or folder instead of the published weights.
+
+        Raises:
+            FormatError: the checkpoint is not this codec's.
+        """
+
+    @abstractmethod
+    def encode(self, wav: Tensor) -> Encoded:
+        """Return the codes of utterances of equal length.
+
+        Args:
+            wav: float32 [B, S] in [-1, 1] at ``spec.sample_rate``, S a multiple of ``spec.frame_size``
+                (`slmtk.audio.pad_to_frames` makes it one).
+
+        Returns:
+            codes int64 [B, K, T] with T = S / ``spec.frame_size``, and the speaker vectors float32 [B, D] if any.
+
+        Raises:
+            ShapeError: S is zero or not a whole number of frames.
+        """
+
+    @abstractmethod
+    def decode(self, codes: Tensor, speaker: Tensor | None = None) -> Tensor:
+        """Return the audio of ``codes``.
+
+        Args:
+            codes: int64 [B, K, T].
+            speaker: float32 [B, D]; needed if ``spec.speaker_dim`` is not 0. Another utterance's vector gives that
+                utterance's voice.
+
+        Returns:
+            float32 [B, S] in [-1, 1], S = T * ``spec.frame_size``.
+
+        Raises:
+            ShapeError: K, the range of the codes or the speaker vectors do not fit the spec.
+        """
+
+
+def check_wav(wav: Tensor, spec: CodecSpec) -> None:
+    """Raise if ``wav`` is not what `Codec.encode` takes.
+
+    Raises:
+        ShapeError: not float [B, S] with S a positive multiple of ``spec.frame_size``.
+    """
+    if wav.ndim != 2 or not wav.is_floating_point():
+        raise ShapeError(f"audio is {wav.dtype} {list(wav.shape)}; {spec.name} takes float32 [B, S]")
+    if not wav.shape[1] or wav.shape[1] % spec.frame_size:
+        raise ShapeError(
+            f"{wav.shape[1]} samples are not a positive whole number of {spec.frame_size}-sample frames; "
+            "slmtk.audio.pad_to_frames makes them one"
+        )
+
+
+def check_codes(codes: Tensor, spec: CodecSpec, speaker: Tensor | None = None) -> None:
+    """Raise if ``codes`` and ``speaker`` are not what `Codec.decode` takes.
+
+    Raises:
+        ShapeError: wrong shape, a code out of its codebook's range, or a missing or misshapen speaker vector.
+    """
+    if codes.ndim != 3 or codes.shape[1] != spec.num_codebooks:
+        raise ShapeError(f"codes are {list(codes.shape)}; {spec.name} takes [B, {spec.num_codebooks}, T]")
+    for stream, row in zip(spec.streams, codes.unbind(1), strict=True):
+        if row.numel() and (int(row.min()) < 0 or int(row.max()) >= stream.size):
+            raise ShapeError(
+                f"stream {stream.name!r} holds codes {int(row.min())}..{int(row.max())}; "
+                f"{spec.name} has 0..{stream.size - 1}"
+            )
+    if spec.speaker_dim and (speaker is None or tuple(speaker.shape) != (codes.shape[0], spec.speaker_dim)):
+        found = "none" if speaker is None else str(list(speaker.shape))
+        raise ShapeError(f"speaker vectors: {found}; {spec.name} needs [{codes.shape[0]}, {spec.speaker_dim}]")
+
+
+def load_codec(name: str, *, device: str = "cpu", checkpoint: Path | None = None) -> Codec:
+    """Load the codec that a plug-in offers as ``name``.
+
+    Raises:
+        PluginError: no such codec, or the plug-in is not a `Codec`.
+        MissingDependencyError: a package it needs is not installed.
+    """
+    from slmtk.errors import PluginError
+
+    kind = plugins.load("slmtk.codecs", name)
+    if not (isinstance(kind, type) and issubclass(kind, Codec)):
+        raise PluginError(f"the plug-in {name!r} is {kind!r}; expected a subclass of slmtk.codecs.base.Codec")
+    return kind.create(device=device, checkpoint=checkpoint)

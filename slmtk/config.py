@@ -1,0 +1,74 @@
+"""Frozen dataclasses <-> JSON and TOML: how a stage's settings are checked, read from a file and kept with its output."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from slmtk.errors import ConfigError
+
+
+def to_jsonable(value: Any) -> Any:
+    """Turn dataclasses, paths, tuples and numpy numbers into what `json` writes."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_jsonable(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
+        return value.item()
+    return value
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON under a temporary name, then rename: the file is whole or absent."""
+    write_text(path, json.dumps(to_jsonable(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 ``text`` under a temporary name, then rename: the file is whole or absent."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def fingerprint(value: Any) -> str:
+    """Hex digest (16 digits) of ``value``'s canonical JSON; equal settings give equal fingerprints."""
+    canonical = json.dumps(to_jsonable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def unknown_key(key: str, known: Iterable[str], where: str) -> ConfigError:
+    """Return the error for a key that nobody knows, naming the nearest one."""
+    near = difflib.get_close_matches(key, list(known), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
+    return ConfigError(f"{where}: unknown setting {key!r}{hint}")
+
+
+def read_toml(path: Path, known: Iterable[str]) -> dict[str, Any]:
+    """Read settings from a flat TOML file; "-" and "_" in keys mean the same.
+
+    Raises:
+        ConfigError: the file is not TOML, or a key is not in ``known`` (the nearest one is named).
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    names = list(known)
+    settings = {key.replace("-", "_"): value for key, value in values.items()}
+    for key in settings:
+        if key not in names:
+            raise unknown_key(key, names, str(path))
+    return settings

@@ -1,0 +1,42 @@
+"""What can go wrong on the way from audio to score; every kind carries one line for the user."""
+
+
+class SlmtkError(Exception):
+    """A mistake or an input that a user can mend: says what was found, what was expected and what to do."""
+
+
+class AudioError(SlmtkError):
+    """A sound file that cannot be read or holds no usable audio."""
+
+    def __init__(self, message: str, *, kind: str = "unreadable") -> None:
+        """``kind`` is one word for counting: unreadable, empty, nan, too_short, too_long."""
+        super().__init__(message)
+        self.kind = kind
+
+
+class ShapeError(SlmtkError):
+    """A tensor whose shape, type or range is not what the interface asks for."""
+
+
+class FormatError(SlmtkError):
+    """A file or folder on disk that is not what slmtk writes, or is damaged."""
+
+
+class CodecMismatchError(SlmtkError):
+    """Codes, dataset or model made with another codec than the one they are used with."""
+
+
+class ConfigError(SlmtkError):
+    """An option or configuration value that cannot be used."""
+
+
+class CorpusError(SlmtkError):
+    """A corpus folder, manifest or dataset in which no utterances can be found."""
+
+
+class PluginError(SlmtkError):
+    """A plug-in that is unknown, clashes with another or breaks its contract."""
+
+
+class MissingDependencyError(SlmtkError):
+    """An optional package that is needed for what was asked and is not installed."""

@@ -1,0 +1,1 @@
+"""Scores: texts, vectors and answers -> numbers with intervals."""

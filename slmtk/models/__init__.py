@@ -1,0 +1,1 @@
+"""The speech language model: tokens and codes -> text and codes."""

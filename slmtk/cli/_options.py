@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
 from slmtk.config import read_toml
+from slmtk.errors import ConfigError
 
-F = TypeVar("F", bound=Callable[..., Any])
+
+class _WrongConfig(click.ClickException):
+    """A --config file that cannot be used: wrong usage, told in one line."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        """Write the line to stderr, or to ``file``."""
+        click.echo(f"slmtk: {self.format_message()}", err=True, file=file)
+
+
+def settings_of(command: click.Command) -> dict[str, str]:
+    """Keys that --config takes for ``command`` (its long options, "_" for "-") and the parameter each one sets."""
+    found = {}
+    for option in command.params:
+        if not isinstance(option, click.Option) or option.name in (None, "config", "help"):
+            continue
+        for spelling in option.opts:
+            if spelling.startswith("--"):
+                found[spelling[2:].replace("-", "_")] = str(option.name)
+    return found
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    known = [p.name for p in ctx.command.params if isinstance(p, click.Option) and p.name not in (None, "config")]
-    values = read_toml(path, [name for name in known if name])
-    ctx.default_map = {**values, **(ctx.default_map or {})}
+    parameters = settings_of(ctx.command)
+    try:
+        values = read_toml(path, parameters)
+    except ConfigError as error:
+        raise _WrongConfig(str(error)) from error
+    settings = {parameters[key]: value for key, value in values.items()}
+    ctx.default_map = {**settings, **(ctx.default_map or {})}
 
 
 config_option = click.option(

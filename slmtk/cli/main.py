@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -26,6 +28,9 @@ COMMANDS = {
     "codecs": "List the codecs that are installed.",
     "doctor": "Check the installation and say how to mend it.",
 }
+
+# What a person has to mend outside slmtk, and a traceback would only hide.
+_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class LazyGroup(click.Group):
@@ -71,19 +76,36 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one line on stderr, a bug is a traceback."""
+    """Run the command line and exit; a user's mistake is one line on stderr, a bug is a traceback."""
     # OpenMP threads that spin at barriers made small training five times slower wherever anything else ran.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        cli(prog_name="slmtk")
+        status = cli.main(sys.argv[1:] or ["--help"], prog_name="slmtk", standalone_mode=False)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "slmtk"
+        click.echo(f"{command}: {error.format_message()} See '{command} --help'.", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort as error:
+        _stop("interrupted" if isinstance(error.__cause__, KeyboardInterrupt) else "stopped: no answer", 130)
+    except KeyboardInterrupt:
+        _stop("interrupted", 130)
     except SlmtkError as error:
-        click.echo(f"slmtk: {error}", err=True)
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        _stop(str(error), 1)
+    except OSError as error:
+        if error.errno not in _DISK_TROUBLE:
+            raise
+        _stop(f"{error.strerror}: {error.filename or 'no file named'}", 1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _stop(message: str, status: int) -> NoReturn:
+    click.echo(f"slmtk: {message}", err=True)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

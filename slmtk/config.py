@@ -1,4 +1,4 @@
-"""Frozen dataclasses <-> JSON and TOML: how a stage's settings are checked, read from a file and kept with its output."""
+"""Frozen dataclasses <-> JSON and TOML: how a stage's settings are read, checked and kept beside its output."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -16,17 +17,24 @@ from slmtk.errors import ConfigError
 
 
 def to_jsonable(value: Any) -> Any:
-    """Turn dataclasses, paths, tuples and numpy numbers into what `json` writes."""
+    """Turn dataclasses, paths, tuples, sets (sorted), numpy numbers and arrays into what `json` writes.
+
+    NaN and the infinities become null: strict JSON has no word for them.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_jsonable(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(to_jsonable(item) for item in value)
     if isinstance(value, Path):
         return str(value)
-    if hasattr(value, "item") and not isinstance(value, (str, bytes)):
-        return value.item()
+    if hasattr(value, "tolist"):
+        return to_jsonable(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value
 
 
@@ -39,8 +47,11 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 ``text`` under a temporary name, then rename: the file is whole or absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def fingerprint(value: Any) -> str:
@@ -60,15 +71,20 @@ def read_toml(path: Path, known: Iterable[str]) -> dict[str, Any]:
     """Read settings from a flat TOML file; "-" and "_" in keys mean the same.
 
     Raises:
-        ConfigError: the file is not TOML, or a key is not in ``known`` (the nearest one is named).
+        ConfigError: the file is not TOML, a key is there in both spellings, or a key is not in ``known`` (the nearest
+            one is named).
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     names = list(known)
-    settings = {key.replace("-", "_"): value for key, value in values.items()}
-    for key in settings:
-        if key not in names:
+    settings: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name not in names:
             raise unknown_key(key, names, str(path))
+        if name in settings:
+            raise ConfigError(f"{path} sets {name!r} twice; keep one")
+        settings[name] = value
     return settings

@@ -85,7 +85,9 @@ def main() -> None:
         status = cli.main(sys.argv[1:] or ["--help"], prog_name="slmtk", standalone_mode=False)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "slmtk"
-        click.echo(f"{command}: {error.format_message()} See '{command} --help'.", err=True)
+        message = error.format_message()
+        message += "" if message.endswith((".", "?")) else "."
+        click.echo(f"{command}: {message} See '{command} --help'.", err=True)
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
@@ -99,7 +101,7 @@ def main() -> None:
     except OSError as error:
         if error.errno not in _DISK_TROUBLE:
             raise
-        _stop(f"{error.strerror}: {error.filename or 'no file named'}", 1)
+        _stop(": ".join(str(part) for part in (error.strerror, error.filename) if part), 1)
     sys.exit(status if isinstance(status, int) else 0)
 
 

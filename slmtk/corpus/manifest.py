@@ -1,0 +1,112 @@
+"""A csv, tsv or jsonl table of sound files -> utterances."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from slmtk.corpus.base import Corpus, CorpusConfig, count_note, ids_from_paths, read_text_file
+from slmtk.corpus.columns import Columns, as_number, as_text, choose_columns
+from slmtk.errors import CorpusError
+from slmtk.spec import Utterance
+
+SUFFIXES = (".csv", ".tsv", ".jsonl")
+NAMES = tuple(name + suffix for name in ("metadata", "manifest") for suffix in SUFFIXES)
+_SAMPLED = 50
+
+
+def manifest(table: Path, config: CorpusConfig) -> Corpus:
+    """Read a table with a line for each sound file; columns are those of ``config`` or the likeliest.
+
+    Paths are relative to the table's folder or, if nothing is found there, to the folder above it. Columns of
+    numbers become `Utterance.extra`.
+
+    Raises:
+        CorpusError: the table is no table, lacks a column, or none of its first files is there.
+    """
+    rows = _read_rows(table)
+    if not rows:
+        raise CorpusError(f"{table} has no rows")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns = choose_columns(names, _number_columns(names, rows), config, str(table))
+    cells = [as_text(row.get(columns.audio)) for row in rows]
+    if None in cells:
+        raise CorpusError(f"{table}, row {cells.index(None) + 1}: column {columns.audio!r} is empty")
+    root = _find_root(table, [cell for cell in cells if cell], columns.audio)
+    paths = [root / cell for cell in cells if cell]
+    ids = _ids(rows, columns, paths, root, table)
+    utterances = [_utterance(*entry, columns) for entry in zip(ids, paths, rows, strict=True)]
+    untold = sum(utterance.text is None for utterance in utterances)
+    return Corpus("manifest", root, utterances, count_note(untold, "rows have no text"))
+
+
+def _utterance(utterance_id: str, path: Path, row: dict[str, Any], columns: Columns) -> Utterance:
+    text, speaker, language = (
+        as_text(row.get(name)) if name else None for name in (columns.text, columns.speaker, columns.language)
+    )
+    return Utterance(utterance_id, path, text, speaker, language, columns.extra(row))
+
+
+def _ids(rows: Sequence[dict[str, Any]], columns: Columns, paths: Sequence[Path], root: Path, table: Path) -> list[str]:
+    if columns.id is None:
+        return ids_from_paths(paths, root)
+    ids = [as_text(row.get(columns.id)) for row in rows]
+    if None in ids:
+        raise CorpusError(f"{table}, row {ids.index(None) + 1}: column {columns.id!r} is empty")
+    return [utterance_id for utterance_id in ids if utterance_id]
+
+
+def _read_rows(table: Path) -> list[dict[str, Any]]:
+    text = read_text_file(table)
+    if table.suffix.lower() == ".jsonl":
+        return [_json_row(table, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    lines = text.splitlines(keepends=True)
+    if table.suffix.lower() == ".tsv":
+        # Quotation marks in a tsv are speech, not quoting: a lone one would swallow the rows after it.
+        reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.DictReader(lines, delimiter=_delimiter(lines[0] if lines else ""))
+    rows = []
+    for row in reader:
+        if None in row or None in row.values():
+            raise CorpusError(f"{table}, line {reader.line_num}: expected {len(reader.fieldnames or ())} columns")
+        rows.append(dict(row))
+    return rows
+
+
+def _delimiter(header: str) -> str:
+    return max(",;|\t", key=header.count)
+
+
+def _json_row(table: Path, number: int, line: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise CorpusError(f"{table}, line {number} is not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise CorpusError(f"{table}, line {number} is {type(row).__name__}; expected an object with a key a column")
+    return row
+
+
+def _number_columns(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> list[str]:
+    def holds_numbers(name: str) -> bool:
+        cells = [row[name] for row in rows if row.get(name) not in (None, "")]
+        return bool(cells) and all(as_number(cell) is not None for cell in cells)
+
+    return [name for name in names if holds_numbers(name)]
+
+
+def _find_root(table: Path, cells: Sequence[str], column: str) -> Path:
+    folder = table.parent
+    step = max(1, len(cells) // _SAMPLED)
+    sample = cells[::step]
+    for root in (folder, folder.resolve().parent):
+        if any((root / cell).is_file() for cell in sample):
+            return root
+    raise CorpusError(
+        f"{table}: column {column!r} holds {sample[0]!r}, and no such file lies in {folder} or the folder above; "
+        "paths are relative to the table's folder, or absolute"
+    )

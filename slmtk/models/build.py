@@ -1,0 +1,100 @@
+"""Build a new speech language model, small from scratch or around any causal language model. Dataset -> model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, Qwen2Config
+
+from slmtk.errors import ConfigError, FormatError
+from slmtk.models.config import SpeechLMConfig
+from slmtk.models.speech_lm import SpeechLM
+
+TINY_SIZES: Mapping[str, Mapping[str, int]] = {
+    "xs": {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4},
+    "s": {"hidden_size": 192, "num_hidden_layers": 4, "num_attention_heads": 6},
+    "m": {"hidden_size": 320, "num_hidden_layers": 6, "num_attention_heads": 5},
+    "l": {"hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8},
+}
+"""Presets of ``--base tiny``: the Qwen2 architecture, with random weights."""
+
+
+def tiny_backbone_config(vocabulary_size: int, size: str) -> Qwen2Config:
+    """Settings of a Qwen2 model of preset ``size`` with ``vocabulary_size`` tokens.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if size not in TINY_SIZES:
+        raise ConfigError(f"size {size!r} is unknown; expected one of {', '.join(TINY_SIZES)}")
+    shape = TINY_SIZES[size]
+    return Qwen2Config(
+        vocab_size=vocabulary_size,
+        **shape,
+        num_key_value_heads=shape["num_attention_heads"],
+        intermediate_size=3 * shape["hidden_size"],
+        max_position_embeddings=8192,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=None,
+    )
+
+
+def _load_backbone(base: str, revision: str | None) -> PreTrainedModel:
+    try:
+        return AutoModelForCausalLM.from_pretrained(base, revision=revision, dtype="auto")
+    except (OSError, ValueError, KeyError) as error:
+        where = "folder" if Path(base).is_dir() else "hub id"
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise FormatError(
+            f"--base {base!r}: no causal language model could be loaded from this {where} ({first_line}); "
+            "expected 'tiny', a folder with config.json and weights, or a hub id such as Qwen/Qwen2.5-0.5B"
+        ) from error
+
+
+def build_model(
+    settings: Mapping[str, Any], vocabulary: Mapping[str, Any], *, base: str, size: str, revision: str | None = None
+) -> SpeechLM:
+    """Build a model ready for training; its random parts follow torch's global seed.
+
+    Args:
+        settings: fields of `SpeechLMConfig` (layout, heads, speaker, weights of the losses).
+        vocabulary: `Vocabulary.to_dict` of the dataset.
+        base: "tiny", a local folder or a hub id of a causal language model.
+        size: preset of "tiny".
+        revision: of a hub id.
+
+    Returns:
+        float32 model whose embedding table has exactly the vocabulary's rows: a longer matrix of the backbone (rows
+        that no token of its tokenizer uses) is cut, new rows are drawn around the mean of the old ones.
+
+    Raises:
+        ConfigError: unknown settings.
+        FormatError: the base cannot be loaded.
+    """
+    rows = int(vocabulary["size"])
+    if base == "tiny":
+        backbone_config = tiny_backbone_config(rows, size)
+        config = SpeechLMConfig(backbone=backbone_config.to_dict(), vocabulary=dict(vocabulary), **settings)
+        return SpeechLM(config)
+    backbone = _load_backbone(base, revision).float()
+    backbone.resize_token_embeddings(int(vocabulary["text_size"]), mean_resizing=False)
+    backbone.resize_token_embeddings(rows)
+    config = SpeechLMConfig(backbone=backbone.config.to_dict(), vocabulary=dict(vocabulary), **settings)
+    new = SpeechLM(config, backbone=backbone)
+    return new
+
+
+def base_tokenizer_size(base: str) -> int:
+    """Embedding rows of the base model's configuration, to check a dataset's tokenizer against it.
+
+    Raises:
+        FormatError: no configuration could be loaded.
+    """
+    try:
+        return int(AutoConfig.from_pretrained(base).vocab_size)
+    except (OSError, ValueError) as error:
+        raise FormatError(f"--base {base!r}: no model configuration could be loaded ({error})") from error

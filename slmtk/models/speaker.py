@@ -1,0 +1,215 @@
+"""A model folder that speaks: text (or a question) and a reference voice -> codes -> audio."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from slmtk import audio
+from slmtk.codecs.base import Codec, load_codec
+from slmtk.data.prompts import normalize_text, prefix
+from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer
+from slmtk.errors import AudioError, CodecMismatchError, ConfigError, FormatError
+from slmtk.models.generate import Generated, default_penalty, generate
+from slmtk.models.sampling import Sampling
+from slmtk.models.speech_lm import SpeechLM
+from slmtk.progress import Progress, SilentProgress
+from slmtk.spec import CodecSpec
+
+ANSWER_END = "The speech is:"
+"""What the model writes between its answer's text and the speech (the templates' words)."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """A voice to speak in.
+
+    Attributes:
+        id: the reference's name, for seeds and reports.
+        path: the reference recording; None for a codec without speaker vectors.
+        speaker: float32 [D], the codec's timbre vector of the reference: it conditions a speaker-aware model and
+            gives the decoded audio its voice.
+    """
+
+    id: str
+    path: Path | None
+    speaker: Tensor | None
+
+
+@dataclass
+class Speech:
+    """What the model said.
+
+    Attributes:
+        text: what it meant to say: the text it was given, or the answer it wrote.
+        codes: int32 [K, T].
+        wav: float32 [S].
+        sample_rate: Hz.
+        reason: "" for success, else "no_end", "loop", "empty" or "no_speech".
+        steps: of the model.
+        seconds: of wall time, codes and audio.
+        first_codes_seconds: until the first step of codes; the audio itself is decoded at the end.
+    """
+
+    text: str
+    codes: NDArray[np.int32]
+    wav: Tensor
+    sample_rate: int
+    reason: str
+    steps: int
+    seconds: float
+    first_codes_seconds: float | None = None
+
+
+class Synthesizer:
+    """A trained model with its tokenizer and codec, ready to speak."""
+
+    def __init__(self, model: SpeechLM, tokenizer: TextTokenizer, codec: Codec, tasks: Sequence[str]) -> None:
+        """Put the parts together; `load` does it from a folder."""
+        self.model = model.eval()
+        self.tokenizer = tokenizer
+        self.codec = codec
+        self.tasks = tuple(tasks)
+
+    @classmethod
+    def load(cls, model: Path, *, device: str = "cpu", codec_checkpoint: Path | None = None) -> Synthesizer:
+        """Load what ``slmtk train`` saved in the folder ``model``.
+
+        Raises:
+            FormatError: the folder holds no finished model.
+            CodecMismatchError: the codec here is not the one the model was trained with.
+        """
+        info_path = model / "slmtk.json"
+        if not info_path.is_file():
+            raise FormatError(f"{model} holds no slmtk.json; expected a folder written by `slmtk train`")
+        info = json.loads(info_path.read_text(encoding="utf-8"))
+        if info.get("kind") != "model" or not (model / "config.json").is_file():
+            raise FormatError(f"{model} holds no finished model; run `slmtk train` on it again to finish it")
+        spec = CodecSpec.from_dict(info["codec"])
+        codec = load_codec(spec.name, device=device, checkpoint=codec_checkpoint)
+        differences = codec.spec.differences(spec)
+        if differences:
+            raise CodecMismatchError(
+                f"the codec here is not the model's ({'; '.join(differences)}); use the same weights"
+            )
+        dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+        network = SpeechLM.from_pretrained(model, dtype=dtype).to(device)
+        return cls(network, load_text_tokenizer(str(model / "tokenizer")), codec, info.get("tasks", ["tts"]))
+
+    @property
+    def spec(self) -> CodecSpec:
+        """Of the model's codec."""
+        return self.codec.spec
+
+    @property
+    def speaker_aware(self) -> bool:
+        """Whether the reference's voice conditions the model, beyond the codec's timbre."""
+        return self.model.speaker is not None
+
+    def voice(self, path: Path) -> Voice:
+        """Make a voice of a reference recording.
+
+        Raises:
+            AudioError: the recording cannot be used.
+        """
+        wav, _ = audio.read(path, self.spec.sample_rate)
+        if not len(wav):
+            raise AudioError(f"{path} holds no audio; a reference needs a second or more of speech", kind="empty")
+        encoded = self.codec.encode(audio.pad_to_frames(wav, self.spec.frame_size)[None])
+        return Voice(path.stem, path, None if encoded.speaker is None else encoded.speaker[0])
+
+    def speak(
+        self,
+        texts: Sequence[str],
+        voices: Sequence[Voice],
+        sampling: Sampling,
+        progress: Progress | None = None,
+    ) -> list[Speech]:
+        """Speak each text in the voice beside it.
+
+        Raises:
+            ConfigError: the model was not trained to read text, or there are not as many voices as texts.
+        """
+        return self._run("tts", texts, voices, sampling, progress)
+
+    def answer(
+        self,
+        questions: Sequence[str],
+        voices: Sequence[Voice],
+        sampling: Sampling,
+        progress: Progress | None = None,
+    ) -> list[Speech]:
+        """Answer each question in the voice beside it: the model writes an answer, then speaks it.
+
+        Raises:
+            ConfigError: the model was not trained to answer, or there are not as many voices as questions.
+        """
+        return self._run("qa", questions, voices, sampling, progress)
+
+    def _run(
+        self, task: str, texts: Sequence[str], voices: Sequence[Voice], sampling: Sampling, progress: Progress | None
+    ) -> list[Speech]:
+        if task not in self.tasks:
+            raise ConfigError(
+                f"this model was trained for {', '.join(self.tasks)} and not for {task!r}"
+                + ("; build its dataset with --questions" if task == "qa" else "")
+            )
+        if len(texts) != len(voices):
+            raise ConfigError(f"{len(texts)} texts and {len(voices)} voices; each text needs its voice")
+        speeches = []
+        with (progress or SilentProgress()).task("synth" if task == "tts" else "answer", len(texts)) as bar:
+            for text, voice in zip(texts, voices, strict=True):
+                speeches.append(self._one(task, text, voice, sampling))
+                bar.advance(1)
+        return speeches
+
+    def _one(self, task: str, text: str, voice: Voice, sampling: Sampling) -> Speech:
+        started = time.perf_counter()
+        ids, placeholder = prefix(task, text, self.tokenizer, self.model.vocabulary, self.speaker_aware)
+        generator = torch.Generator().manual_seed(_seed(sampling.seed, task, text, voice.id))
+        generated = generate(self.model, ids, placeholder, voice.speaker, sampling, generator)
+        wav = self._decode(generated, voice)
+        return Speech(
+            text=normalize_text(text) if task == "tts" else self._answer_text(generated),
+            codes=_codes(generated).numpy().astype(np.int32),
+            wav=wav,
+            sample_rate=self.spec.sample_rate,
+            reason=generated.reason,
+            steps=generated.steps,
+            seconds=time.perf_counter() - started,
+            first_codes_seconds=generated.first_step_seconds,
+        )
+
+    def _decode(self, generated: Generated, voice: Voice) -> Tensor:
+        codes = _codes(generated)
+        if not codes.shape[1]:
+            return torch.zeros(0)
+        speaker = None if voice.speaker is None else voice.speaker[None]
+        return self.codec.decode(codes[None], speaker)[0].float().cpu()
+
+    def _answer_text(self, generated: Generated) -> str:
+        return self.tokenizer.decode(generated.text_ids).strip().removesuffix(ANSWER_END).strip()
+
+    def with_default_penalty(self, sampling: Sampling) -> Sampling:
+        """``sampling`` with the released repetition penalty of this model's layout."""
+        return replace(sampling, repetition_penalty=default_penalty(self.model))
+
+
+def _codes(generated: Generated) -> Tensor:
+    if generated.codes is None:
+        return torch.zeros(0, 0, dtype=torch.int64)
+    return generated.codes.cpu()
+
+
+def _seed(*parts: object) -> int:
+    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
+    return int.from_bytes(digest[:7], "big")

@@ -1,0 +1,1 @@
+"""Text -> speech without a model: the embedded corpus that machines without recordings begin with."""

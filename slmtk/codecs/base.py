@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slmtk import plugins
-from slmtk.errors import ShapeError
+from slmtk.errors import PluginError, ShapeError
 from slmtk.spec import CodecSpec
 
 if TYPE_CHECKING:
@@ -107,15 +108,21 @@ def check_codes(codes: Tensor, spec: CodecSpec, speaker: Tensor | None = None) -
 
 
 def load_codec(name: str, *, device: str = "cpu", checkpoint: Path | None = None) -> Codec:
-    """Load the codec that a plug-in offers as ``name``.
+    """Load the codec that a plug-in offers as ``name``, or the class "module:Class", which need not be installed.
 
     Raises:
-        PluginError: no such codec, or the plug-in is not a `Codec`.
+        PluginError: no such codec, or it is not a `Codec`.
         MissingDependencyError: a package it needs is not installed.
     """
-    from slmtk.errors import PluginError
-
-    kind = plugins.load("slmtk.codecs", name)
+    kind = _import_class(name) if ":" in name else plugins.load("slmtk.codecs", name)
     if not (isinstance(kind, type) and issubclass(kind, Codec)):
         raise PluginError(f"the plug-in {name!r} is {kind!r}; expected a subclass of slmtk.codecs.base.Codec")
     return kind.create(device=device, checkpoint=checkpoint)
+
+
+def _import_class(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PluginError(f"no codec {name!r}: {error}; expected a plug-in's name or module:Class") from error

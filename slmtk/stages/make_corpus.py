@@ -1,4 +1,4 @@
-"""Write the embedded corpus: sentences of a small grammar in synthetic voices, as LibriSpeech lays out its recordings."""
+"""Write the embedded corpus: sentences of a small grammar in synthetic voices, in LibriSpeech layout."""
 
 from __future__ import annotations
 

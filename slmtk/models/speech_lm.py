@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from transformers.utils import ModelOutput
 
-from slmtk.errors import ConfigError
+from slmtk.errors import ConfigError, ShapeError
 from slmtk.models.config import SpeechLMConfig
 from slmtk.models.heads import ConcatFusion, SpeakerProjection, make_head
 
@@ -105,7 +105,8 @@ class SpeechLM(PreTrainedModel):  # type: ignore[misc]
             float [B, L, width].
 
         Raises:
-            ConfigError: a placeholder without a speaker vector, or a speaker vector for a model that takes none.
+            ConfigError: a placeholder without a speaker vector, or for a model that takes none.
+            ShapeError: the speaker vectors have another width than the model's.
         """
         embeddings = self.backbone.get_input_embeddings()(input_ids)
         if self.fusion is None:
@@ -121,6 +122,8 @@ class SpeechLM(PreTrainedModel):  # type: ignore[misc]
             raise ConfigError(
                 "a prompt has a place for a speaker; this needs a speaker-aware model and a speaker vector"
             )
+        if speaker.shape != (len(input_ids), self.config.speaker_dim):
+            raise ShapeError(f"speaker vectors are {list(speaker.shape)}; expected [B, {self.config.speaker_dim}]")
         rows = (placeholder >= 0).nonzero()[:, 0]
         projected = self.speaker(speaker[rows].to(fused.dtype)).to(fused.dtype)
         fused = fused.clone()

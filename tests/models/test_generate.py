@@ -1,0 +1,144 @@
+import torch
+
+from slmtk.data.collate import step_ids
+from slmtk.data.vocabulary import Vocabulary
+from slmtk.layout import MISSING, to_steps
+from slmtk.models.build import build_model
+from slmtk.models.generate import generate, repeats
+from slmtk.models.sampling import Sampling
+from slmtk.spec import CodecSpec, Stream
+
+SPEC = CodecSpec("small", 1600, 200, (Stream("x", 4), Stream("y", 3)))  # 8 frames a second
+VOCABULARY = Vocabulary(10, SPEC)
+PREFIX = [1, 10, 5, 11, 7, 12]  # ends with <sosp>
+LONG = Sampling(max_seconds=4.0, loop_seconds=0)
+
+
+def small_model(layout="grouped", frames_per_step=2, seed=0):
+    torch.manual_seed(seed)
+    settings = {"layout": layout, "frames_per_step": frames_per_step}
+    model = build_model(settings, VOCABULARY.to_dict(), base="tiny", size="xs").eval()
+    with torch.no_grad():  # at its random start the model says one thing for ever; larger weights make it wander
+        for weight in model.parameters():
+            if weight.ndim == 2:
+                weight.mul_(6)
+    return model
+
+
+def run(model, sampling=LONG, prefix=PREFIX, seed=0):
+    return generate(model, prefix, None, None, sampling, torch.Generator().manual_seed(seed))
+
+
+def forbid_end(model):
+    with torch.no_grad():
+        for head, layer in enumerate(model.heads):
+            layer.bias[SPEC.codebook_sizes[head % 2] :] -= 1000
+
+
+def test_each_step_follows_from_the_whole_sequence_without_a_cache():
+    model = small_model()
+    forbid_end(model)
+    codes = run(model).codes
+    steps = to_steps(codes, model.layout)
+    assert steps.shape == (16, 4)  # 4 seconds at 8 frames a second, 2 a step
+    assert len({tuple(step) for step in steps.tolist()}) > 3  # or the comparison would say little
+    prompt = torch.tensor(PREFIX)[:, None].expand(-1, 4)
+    ids = torch.cat([prompt, step_ids(steps, VOCABULARY, model.layout)])[None]
+    with torch.no_grad():
+        hidden = model.hidden(model.embed(ids), use_cache=False).last_hidden_state[0, len(PREFIX) - 1 : -1]
+        again = torch.stack([head(hidden).argmax(-1) for head in model.heads], dim=1)
+    assert torch.equal(again, steps)
+
+
+def test_interleaved_codes_keep_to_their_streams_and_end_on_a_whole_frame():
+    for seed in range(5):
+        result = run(small_model("interleaved", 1, seed), Sampling(temperature=1.5, max_seconds=4.0, loop_seconds=0))
+        assert result.codes.shape[0] == 2
+        if result.codes.shape[1]:
+            assert result.codes[0].max() < 4
+            assert result.codes[1].max() < 3
+        assert result.reason in ("", "no_end", "empty")
+
+
+def test_any_head_that_says_the_end_ends_the_speech_and_drops_the_step():
+    model = small_model()
+    with torch.no_grad():
+        model.heads[3].bias[3] += 1000  # y's <eosp> in frame 2
+    result = run(model)
+    assert result.reason == "empty"
+    assert result.codes.shape == (2, 0)
+
+
+def test_speech_that_never_ends_is_cut_and_called_so():
+    model = small_model()
+    forbid_end(model)
+    result = run(model, Sampling(max_seconds=1.0, loop_seconds=0))
+    assert result.reason == "no_end"
+    assert result.codes.shape == (2, 8)
+
+
+def test_a_step_said_again_and_again_is_called_a_loop():
+    model = small_model()
+    forbid_end(model)
+    with torch.no_grad():
+        for head in model.heads:
+            head.bias[1] += 1000
+    result = run(model, Sampling(max_seconds=4.0, loop_seconds=1.0))
+    assert result.reason == "loop"
+    assert result.codes.shape == (2, 8)
+
+
+def test_repeats_finds_periods_up_to_the_limit_alone():
+    assert repeats([[1], [2], [1], [2]], 4, 2)
+    assert not repeats([[1], [2], [1], [2]], 4, 1)
+    assert not repeats([[1], [2], [1], [3]], 4, 2)
+    assert not repeats([[1]], 4, 2)
+
+
+def test_padded_frames_are_left_out_and_the_speech_goes_on():
+    model = small_model()
+    forbid_end(model)
+    with torch.no_grad():
+        model.heads[2].bias[5] += 2000  # x's <pad> in frame 2
+    assert run(model, Sampling(max_seconds=1.0, loop_seconds=0)).codes.shape == (2, 4)
+    assert MISSING not in run(model, Sampling(max_seconds=1.0, loop_seconds=0)).codes
+
+
+def test_an_utterances_seed_decides_its_random_choices():
+    model = small_model()
+    forbid_end(model)
+    sampling = Sampling(temperature=1.0, max_seconds=4.0, loop_seconds=0)
+    first, again, other = (run(model, sampling, seed=seed).codes for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def always_writes(model, token):
+    scores = torch.zeros(VOCABULARY.size)
+    scores[token] = 1.0
+    scores[VOCABULARY.first_code] = 2.0  # a code is never written as text, however likely it looks
+    model.text_scores = lambda hidden: scores
+
+
+def test_a_model_that_never_writes_sosp_has_no_speech():
+    model = small_model()
+    always_writes(model, 3)
+    result = run(model, Sampling(max_text_tokens=4), prefix=PREFIX[:-2])
+    assert result.reason == "no_speech"
+    assert result.text_ids == [3, 3, 3, 3]
+    assert result.codes.shape == (2, 0)
+
+
+def test_a_control_token_in_the_answer_ends_it_without_speech():
+    model = small_model()
+    always_writes(model, VOCABULARY.human)
+    assert run(model, prefix=PREFIX[:-2]).reason == "no_speech"
+
+
+def test_sosp_in_the_answer_begins_the_speech():
+    model = small_model()
+    forbid_end(model)
+    always_writes(model, VOCABULARY.sosp)
+    result = run(model, Sampling(max_seconds=1.0, loop_seconds=0), prefix=PREFIX[:-1])
+    assert torch.equal(result.codes, run(model, Sampling(max_seconds=1.0, loop_seconds=0)).codes)
+    assert result.text_ids == []

@@ -1,0 +1,189 @@
+"""Rows -> the dataset's Parquet files. Same rows, same bytes: the writer's settings are pinned here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slmtk.data.dataset import METADATA_KEY, DatasetRow, dataset_schema
+from slmtk.data.splits import SPLITS
+from slmtk.errors import FormatError
+from slmtk.spec import CodecSpec
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# A reader decodes a whole group for one row, so groups are smaller here than in a codes shard.
+_ROW_GROUP = 512
+_PART_CODES = 1 << 27  # about 160 MB at 10 bits a code
+
+
+@dataclass
+class SplitStats:
+    """What the index says of one split.
+
+    Attributes:
+        rows: utterances.
+        seconds: of audio.
+        frames: of codes.
+        text_tokens: of texts and questions.
+        speakers: different names of speakers.
+        files: name, rows, bytes and sha256 of every file.
+    """
+
+    rows: int = 0
+    seconds: float = 0.0
+    frames: int = 0
+    text_tokens: int = 0
+    speakers: int = 0
+    files: list[dict[str, Any]] = field(default_factory=list)
+
+
+class DatasetWriter:
+    """Takes rows in order and writes each split's files; each appears under its name when it is whole."""
+
+    def __init__(self, out: Path, spec: CodecSpec) -> None:
+        """Write into the folder ``out``, which exists."""
+        self._splits = {split: _SplitWriter(out, split, spec) for split in SPLITS}
+
+    def add(self, split: str, row: DatasetRow) -> None:
+        """Append ``row`` to ``split``.
+
+        Raises:
+            FormatError: the row has the wrong number of streams, or a speaker vector of the wrong width.
+        """
+        self._splits[split].add(row)
+
+    def close(self) -> dict[str, SplitStats]:
+        """Finish all files; returns the splits that have rows."""
+        return {name: stats for name, writer in self._splits.items() if (stats := writer.close()).rows}
+
+    def abort(self) -> None:
+        """Drop the files that are not whole."""
+        for writer in self._splits.values():
+            writer.abort()
+
+
+class _SplitWriter:
+    def __init__(self, out: Path, split: str, spec: CodecSpec) -> None:
+        self._out, self._split, self._spec = out, split, spec
+        stored = json.dumps({"format": 1, "codec": spec.to_dict()}, sort_keys=True, ensure_ascii=False)
+        self._schema = dataset_schema(spec).with_metadata({METADATA_KEY: stored.encode()})
+        self._stats = SplitStats()
+        self._speakers: set[str] = set()
+        self._buffer: list[DatasetRow] = []
+        self._parquet: Any = None
+        self._temporary = out / f".{split}.{os.getpid()}.tmp"
+        self._part_rows = self._part_codes = 0
+
+    def add(self, row: DatasetRow) -> None:
+        if row.codes.shape != (self._spec.num_codebooks, row.num_frames):
+            expected = [self._spec.num_codebooks, row.num_frames]
+            raise FormatError(f"row {row.id!r} has codes {list(row.codes.shape)}; expected {expected}")
+        width = 0 if row.speaker_vector is None else len(row.speaker_vector)
+        if width not in (0, self._spec.speaker_dim):
+            raise FormatError(f"row {row.id!r} has a speaker vector of {width}; expected {self._spec.speaker_dim}")
+        self._buffer.append(row)
+        self._stats.rows += 1
+        self._stats.seconds += row.duration
+        self._stats.frames += row.num_frames
+        self._stats.text_tokens += row.num_text_tokens
+        if row.speaker is not None:
+            self._speakers.add(row.speaker)
+        if len(self._buffer) == _ROW_GROUP:
+            self._flush()
+
+    def close(self) -> SplitStats:
+        self._flush()
+        self._finish_part()
+        self._stats.seconds = round(self._stats.seconds, 3)
+        self._stats.speakers = len(self._speakers)
+        return self._stats
+
+    def abort(self) -> None:
+        if self._parquet is not None:
+            self._parquet.close()
+            self._parquet = None
+            self._temporary.unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        import pyarrow.parquet as pq
+
+        if not self._buffer:
+            return
+        if self._parquet is None:
+            self._parquet = pq.ParquetWriter(self._temporary, self._schema, **_settings(self._spec))
+        self._parquet.write_table(_to_table(self._buffer, self._schema, self._spec), row_group_size=_ROW_GROUP)
+        self._part_rows += len(self._buffer)
+        self._part_codes += sum(row.codes.size for row in self._buffer)
+        self._buffer = []
+        if self._part_codes >= _PART_CODES:
+            self._finish_part()
+
+    def _finish_part(self) -> None:
+        if self._parquet is None:
+            return
+        self._parquet.close()
+        self._parquet = None
+        path = self._out / f"{self._split}-{len(self._stats.files):05d}.parquet"
+        os.replace(self._temporary, path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        entry = {"file": path.name, "rows": self._part_rows, "bytes": path.stat().st_size, "sha256": digest}
+        self._stats.files.append(entry)
+        self._part_rows = self._part_codes = 0
+
+
+def _settings(spec: CodecSpec) -> dict[str, Any]:
+    # Dictionary indices are bit-packed: 10 bits a code, where plain uint16 would be stored as 32 bits.
+    dictionary = ["task", "speaker", "codes.list.element"]
+    return {
+        "version": "2.6",
+        "data_page_version": "1.0",
+        "compression": "zstd",
+        "compression_level": 9,
+        "use_dictionary": dictionary,
+        "dictionary_pagesize_limit": 16 << 20,
+        "column_encoding": {"speaker_vector.list.element": "BYTE_STREAM_SPLIT"} if spec.speaker_dim else None,
+        "write_statistics": ["id", "num_frames", "num_text_tokens", "duration"],
+    }
+
+
+def _to_table(rows: Sequence[DatasetRow], schema: pa.Schema, spec: CodecSpec) -> pa.Table:
+    import pyarrow as pa
+
+    arrays = []
+    for column in schema:
+        if column.name == "codes":
+            arrays.append(_codes(rows, column.type))
+        elif column.name == "speaker_vector":
+            arrays.append(_vectors(rows, spec.speaker_dim))
+        else:
+            arrays.append(pa.array([getattr(row, column.name) for row in rows], column.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _codes(rows: Sequence[DatasetRow], kind: pa.ListType) -> pa.ListArray:
+    import pyarrow as pa
+
+    offsets = np.concatenate([[0], np.cumsum([row.codes.size for row in rows])]).astype(np.int32)
+    values = np.concatenate([row.codes.T.reshape(-1) for row in rows]).astype(kind.value_type.to_pandas_dtype())
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=kind)
+
+
+def _vectors(rows: Sequence[DatasetRow], width: int) -> pa.FixedSizeListArray:
+    import pyarrow as pa
+
+    values = np.zeros((len(rows), width), np.float32)
+    missing = np.ones(len(rows), bool)
+    for place, row in enumerate(rows):
+        if row.speaker_vector is not None:
+            values[place], missing[place] = row.speaker_vector, False
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), width, mask=pa.array(missing))

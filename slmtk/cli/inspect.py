@@ -43,15 +43,9 @@ def command(ctx: click.Context, /, codes: Path, as_json: bool, **options: Any) -
 def _for_reading(values: dict[str, Any]) -> dict[str, Any]:
     codec = values["codec"]
     streams = {
-        use["name"]: {
-            "kind": use["kind"],
-            "used": f"{use['used']} of {use['size']}",
-            "bits": f"{use['entropy_bits']:.2f} of {use['max_bits']:g}",
-            "commonest": f"{use['top_code']} ({use['top_share']:.0%})",
-            "stuck_in": use["stuck_utterances"],
-            "constant_in": use["constant_utterances"],
-            "verdict": use["verdict"],
-        }
+        f"{use['name']} ({use['kind']})": f"{use['used']} of {use['size']} codes, {use['entropy_bits']:.2f} of "
+        f"{use['max_bits']:g} bits, commonest {use['top_code']} ({use['top_share']:.0%}), "
+        f"stuck in {use['stuck_utterances']:,} utterances, constant in {use['constant_utterances']:,}: {use['verdict']}"
         for use in values["streams"]
     }
     described = f"{codec['name']}: {codec['sample_rate']} Hz, {codec['frame_rate']:g} frames/s, {codec['family']}, "

@@ -20,7 +20,7 @@ class TextTokenizer(Protocol):
 
     @property
     def name(self) -> str:
-        """ "bytes", or the hub id or folder it came from."""
+        """ "bytes", or the hub id or the name of the folder it came from."""
 
     @property
     def vocab_size(self) -> int:
@@ -100,7 +100,7 @@ class HubTokenizer:
     """A transformers tokenizer, of a backbone on the hub or in a local folder, that reads text as plain text only.
 
     Attributes:
-        name: the hub id or folder it was first loaded from.
+        name: the hub id, or the name of the folder (without its path), that it was first loaded from.
         vocab_size: its number of ids; the codes' ids begin there (embedding rows beyond it are not used).
         bos_id: ``<|im_start|>`` if there is one, else its bos, else its eos.
         eos_id: its eos.
@@ -121,7 +121,8 @@ class HubTokenizer:
                 f"no tokenizer at {source!r} ({str(error).splitlines()[0]}); expected 'bytes', a folder with "
                 "tokenizer.json, or a model id of the Hugging Face hub that can be reached from here"
             ) from error
-        self.name = name or source
+        # A dataset is published: a folder's place on this machine does not belong in it.
+        self.name = name or (Path(source).resolve().name if Path(source).is_dir() else source)
         vocabulary: dict[str, int] = self._tokenizer.get_vocab()
         self.vocab_size = max(len(self._tokenizer), 1 + max(vocabulary.values()))
         eos = self._tokenizer.eos_token_id

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slmtk.config import write_json
+from slmtk.data import dataset_writer
+from slmtk.data.dataset import DatasetRow, open_dataset
+from slmtk.data.dataset_writer import DatasetWriter
+from slmtk.data.text_tokenizer import ByteTokenizer
+from slmtk.data.vocabulary import Vocabulary
+from slmtk.errors import ConfigError, FormatError
+from slmtk.spec import CodecSpec, Stream
+
+SPEC = CodecSpec("two", 16_000, 200, (Stream("a", 8), Stream("b", 4)), speaker_dim=3)
+
+
+def make_rows(count: int) -> list[DatasetRow]:
+    random = np.random.default_rng(1)
+    rows = []
+    for number in range(count):
+        frames = 1 + number % 5
+        codes = np.stack([random.integers(0, 8, frames), random.integers(0, 4, frames)])
+        vector = None if number % 3 == 2 else random.normal(size=3).astype(np.float32)
+        question = "Who?" if number % 2 else None
+        task = "qa" if question else "tts"
+        speaker = f"s{number % 4}"
+        rows.append(DatasetRow(f"u{number}", task, "Hé", question, codes, vector, speaker, frames, number, frames / 80))
+    return rows
+
+
+def write(folder: Path, rows: list[DatasetRow], spec: CodecSpec = SPEC) -> None:
+    folder.mkdir(parents=True)
+    writer = DatasetWriter(folder, spec)
+    for row in rows:
+        writer.add("train", row)
+    ByteTokenizer().save(folder / "tokenizer")
+    head = {"format": 1, "kind": "dataset", "codec": spec.to_dict(), "tokenizer": {}, "tasks": ["qa", "tts"]}
+    vocabulary = Vocabulary(259, spec).to_dict()
+    write_json(folder / "slmtk.json", {**head, "vocabulary": vocabulary, "splits": writer.close()})
+
+
+def assert_same(found: DatasetRow, expected: DatasetRow) -> None:
+    np.testing.assert_array_equal(found.codes, expected.codes)
+    assert found.codes.dtype == np.int64
+    if expected.speaker_vector is None:
+        assert found.speaker_vector is None
+    else:
+        np.testing.assert_array_equal(found.speaker_vector, expected.speaker_vector)
+    for name in ("id", "task", "text", "question", "speaker", "num_frames", "num_text_tokens"):
+        assert getattr(found, name) == getattr(expected, name)
+    assert found.duration == pytest.approx(expected.duration)
+
+
+@pytest.fixture
+def small_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rows a group and eighteen codes a part, so that a few rows make several of both."""
+    monkeypatch.setattr(dataset_writer, "_ROW_GROUP", 3)
+    monkeypatch.setattr(dataset_writer, "_PART_CODES", 18)
+
+
+@pytest.mark.usefixtures("small_groups")
+@pytest.mark.parametrize("cache_bytes", [0, 1 << 30])
+def test_every_row_comes_back_by_index_over_groups_and_parts(tmp_path: Path, cache_bytes: int):
+    expected = make_rows(20)
+    write(tmp_path / "set", expected)
+    folder = open_dataset(tmp_path / "set")
+    assert len(folder.files("train")) > 1
+    rows = folder.rows("train", cache_bytes=cache_bytes)
+    assert len(rows) == 20
+    for index in np.random.default_rng(0).permutation(20):
+        assert_same(rows[int(index)], expected[index])
+    assert_same(rows[-1], expected[-1])
+    assert [row.id for row in rows] == [row.id for row in expected]
+    assert rows.num_frames.tolist() == [row.num_frames for row in expected]
+    assert rows.num_text_tokens.tolist() == list(range(20))
+    with pytest.raises(IndexError):
+        rows[20]
+
+
+def test_the_folder_says_what_a_model_needs(tmp_path: Path):
+    write(tmp_path / "set", make_rows(4))
+    folder = open_dataset(tmp_path / "set")
+    assert folder.spec == SPEC
+    assert folder.vocabulary == Vocabulary(259, SPEC)
+    assert folder.tokenizer.name == "bytes"
+    assert folder.tasks == ("qa", "tts")
+    assert folder.table("train").num_rows == 4
+
+
+def test_codes_lie_frame_by_frame(tmp_path: Path):
+    codes = np.array([[1, 2, 3], [0, 1, 2]])
+    write(tmp_path / "set", [DatasetRow("u", "tts", "Hi", None, codes, None, None, 3, 2, 0.04)])
+    assert open_dataset(tmp_path / "set").table("train")["codes"][0].as_py() == [1, 0, 2, 1, 3, 2]
+
+
+def test_a_codec_without_speakers_and_with_large_codebooks_fits(tmp_path: Path):
+    spec = CodecSpec("large", 24_000, 320, (Stream("a", 100_000),))
+    write(tmp_path / "set", [DatasetRow("u", "tts", "Hi", None, np.array([[99_999]]), None, None, 1, 2, 0.01)], spec)
+    row = open_dataset(tmp_path / "set").rows("train")[0]
+    assert (row.codes.tolist(), row.speaker_vector) == ([[99_999]], None)
+
+
+def test_open_rows_travel_to_a_worker_process(tmp_path: Path):
+    expected = make_rows(5)
+    write(tmp_path / "set", expected)
+    rows = open_dataset(tmp_path / "set").rows("train")
+    assert_same(pickle.loads(pickle.dumps(rows))[3], expected[3])
+
+
+def test_statistics_of_a_split_are_sums(tmp_path: Path):
+    write(tmp_path / "set", make_rows(6))  # frames 1 2 3 4 5 1
+    stats = open_dataset(tmp_path / "set").info["splits"]["train"]
+    assert (stats["rows"], stats["frames"], stats["text_tokens"], stats["speakers"]) == (6, 16, 15, 4)
+    assert stats["seconds"] == 0.2
+
+
+def test_rows_of_the_wrong_shape_are_refused(tmp_path: Path):
+    writer = DatasetWriter(tmp_path, SPEC)
+    with pytest.raises(FormatError, match=r"expected \[2, 3\]"):
+        writer.add("train", DatasetRow("u", "tts", "Hi", None, np.zeros((3, 3), np.int64), None, None, 3, 2, 0.04))
+    vector = np.zeros(4, np.float32)
+    with pytest.raises(FormatError, match="speaker vector of 4; expected 3"):
+        writer.add("train", DatasetRow("u", "tts", "Hi", None, np.zeros((2, 3), np.int64), vector, None, 3, 2, 0.04))
+
+
+def test_an_unknown_split_is_named_with_those_there_are(tmp_path: Path):
+    write(tmp_path / "set", make_rows(2))
+    with pytest.raises(ConfigError, match="no split 'dev'; it has train"):
+        open_dataset(tmp_path / "set").rows("dev")
+
+
+def change_index(folder: Path, **values: object) -> None:
+    index = json.loads((folder / "slmtk.json").read_text())
+    write_json(folder / "slmtk.json", {**index, **values})
+
+
+def test_a_folder_that_is_no_finished_dataset_is_refused(tmp_path: Path):
+    with pytest.raises(FormatError, match=r"no slmtk\.json"):
+        open_dataset(tmp_path)
+    write(tmp_path / "set", make_rows(2))
+    change_index(tmp_path / "set", kind="codes")
+    with pytest.raises(FormatError, match="'codes'"):
+        open_dataset(tmp_path / "set")
+    (tmp_path / "set" / "slmtk.json").write_text("{")
+    with pytest.raises(FormatError, match="not JSON"):
+        open_dataset(tmp_path / "set")
+
+
+def test_missing_damaged_and_foreign_files_are_refused(tmp_path: Path):
+    write(tmp_path / "set", make_rows(2))
+    write(tmp_path / "other", make_rows(3))
+    part = tmp_path / "set" / "train-00000.parquet"
+    part.write_bytes((tmp_path / "other" / part.name).read_bytes())
+    with pytest.raises(FormatError, match=r"has 3 rows, slmtk\.json says 2"):
+        open_dataset(tmp_path / "set").rows("train")
+    part.write_bytes(part.read_bytes()[:-9])
+    with pytest.raises(FormatError, match="damaged"):
+        open_dataset(tmp_path / "set").rows("train")
+    part.unlink()
+    with pytest.raises(FormatError, match="missing"):
+        open_dataset(tmp_path / "set").rows("train")
+
+
+def test_a_file_of_another_codec_is_refused(tmp_path: Path):
+    # same columns, so only what the file says of its codec tells them apart
+    other = CodecSpec("two", 16_000, 200, SPEC.streams, speaker_dim=3, revision="v2")
+    write(tmp_path / "set", make_rows(2))
+    write(tmp_path / "other", make_rows(2), other)
+    part = tmp_path / "set" / "train-00000.parquet"
+    part.write_bytes((tmp_path / "other" / part.name).read_bytes())
+    with pytest.raises(FormatError, match="another codec"):
+        open_dataset(tmp_path / "set").rows("train")
+
+
+def test_another_tokenizer_than_the_vocabularys_is_refused(tmp_path: Path):
+    write(tmp_path / "set", make_rows(2))
+    change_index(tmp_path / "set", vocabulary=Vocabulary(300, SPEC).to_dict())
+    with pytest.raises(FormatError, match="has 259 ids, but the dataset was built with 300"):
+        _ = open_dataset(tmp_path / "set").tokenizer

@@ -30,8 +30,8 @@ _OUTPUT_SYNCHRONOUS = 2
 _RATE, _PITCH = 1, 3
 _CHARS_UTF8 = 1
 _POSITION_CHARACTER = 1
-# The library copies this path into a buffer of 160 bytes (N_PATH_HOME_DEF) and truncates what is longer.
-_MAX_DATA_PATH = 140
+# The library keeps this path in a buffer of 160 bytes (N_PATH_HOME_DEF); with a longer one it ends the process.
+_MAX_DATA_PATH = 150
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 _LOCK = threading.Lock()
 

@@ -28,19 +28,16 @@ _REFERENCE_PAUSE_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class MakeCorpusConfig:
-    """Settings of `make_corpus`.
-
-    Attributes:
-        sentences: spoken sentences in the training part, each by one voice; all different.
-        test_sentences: further, different sentences in the test part.
-        voices: names of `slmtk.synthesis.espeak.VOICES`, or espeak-ng's own ("en-us+m3@40").
-        seed: of the choice of sentences; the test part does not depend on ``sentences``.
-    """
+    """Settings of `make_corpus`."""
 
     sentences: int = 1600
+    """Spoken sentences in the training part, all different, each by one voice."""
     test_sentences: int = 40
+    """Further, different sentences in the test part."""
     voices: tuple[str, ...] = tuple(espeak.VOICES)
+    """Names of `slmtk.synthesis.espeak.VOICES`, or espeak-ng's own ("en-us+m3@40")."""
     seed: int = 0
+    """Of the choice of sentences; the test part does not depend on ``sentences``."""
 
     def __post_init__(self) -> None:
         """Check the numbers and voices.
@@ -59,25 +56,21 @@ class MakeCorpusConfig:
 
 @dataclass(frozen=True)
 class MakeCorpusReport:
-    """What was written.
-
-    Attributes:
-        out: the folder.
-        utterances: recordings per part: train (sentences), answers (in the training part, too), test.
-        seconds_audio: duration per part.
-        voices: names of the speakers.
-        words: different words in the grammar.
-        possible_sentences: that the grammar allows.
-        seconds_wall: that it took; 0 if the same corpus was there already.
-    """
+    """What was written."""
 
     out: str
     utterances: dict[str, int]
+    """Recordings per group: train (sentences), answers (in the training part, too), test."""
     seconds_audio: dict[str, float]
+    """Duration per group."""
     voices: list[str]
+    """Names of the speakers."""
     words: int
+    """Different words in the grammar."""
     possible_sentences: int
+    """That the grammar allows."""
     seconds_wall: float
+    """That it took; 0 if the same corpus was there already."""
 
 
 @dataclass(frozen=True)

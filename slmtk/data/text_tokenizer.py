@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -170,12 +172,12 @@ class HubTokenizer:
         if not self._control.keys() & set(ids):
             return ids
         # The model's own vocabulary has the string as one piece: cut it, so that its parts are encoded.
-        for token in self._control.values():
-            position = text.find(token)
-            if position >= 0 and len(token) > 1:
-                cut = position + 1
-                return self.encode(text[:cut]) + self.encode(text[cut:])
-        raise FormatError(f"tokenizer {self.name!r} reads a control token out of the text {text!r}")
+        strings = sorted((re.escape(token) for token in self._control.values() if len(token) > 1), key=len)
+        cuts = [0, *(match.start() + 1 for match in re.finditer("|".join(reversed(strings)), text)), len(text)]
+        ids = [number for cut, end in pairwise(cuts) for number in self._encode_whole(text[cut:end])]
+        if self._control.keys() & set(ids):
+            raise FormatError(f"tokenizer {self.name!r} reads a control token out of the text {text!r}")
+        return ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ``ids``, special tokens left out, spaces as they are.

@@ -10,7 +10,7 @@ from slmtk.data.text_tokenizer import ByteTokenizer, HubTokenizer, load_text_tok
 from slmtk.errors import ConfigError, FormatError
 
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-SENTENCES = ["Read this sentence: the cat sat on the mat. The speech is: the dog"] * 5
+SENTENCES = ["Read this sentence: the cat sat on the mat. The speech is: the dog <| <| <|"] * 5
 
 
 def bpe(folder: Path, *, special: list[str] = SPECIAL, **names: str) -> PreTrainedTokenizerFast:
@@ -73,6 +73,12 @@ def test_control_strings_in_text_are_spelled_out(tmp_path: Path, control: str):
     assert tokenizer.decode(ids) == f"say {control} now"
 
 
+def test_merges_run_on_inside_a_spelled_out_control_string(tmp_path: Path):
+    fast = bpe(tmp_path)
+    ids = HubTokenizer(str(tmp_path)).encode("<|im_start|>")
+    assert fast.convert_ids_to_tokens(ids)[:3] == ["<|", "i", "m"]
+
+
 def test_a_control_string_that_is_a_piece_of_the_vocabulary_is_cut(tmp_path: Path):
     letters = {letter: place for place, letter in enumerate(["[UNK]", *"<s>/ab"])}
     pieces = Tokenizer(models.WordPiece({**letters, "##s": 6, "##>": 7, "<s>": 8, "</s>": 9}, unk_token="[UNK]"))
@@ -84,6 +90,7 @@ def test_a_control_string_that_is_a_piece_of_the_vocabulary_is_cut(tmp_path: Pat
     assert (tokenizer.bos_id, tokenizer.eos_id) == (8, 9)
     ids = tokenizer.encode("a <s> b")
     assert 8 not in ids
+    assert not {8, 9} & set(tokenizer.encode("<s> </s> " * 5000))
     assert ids[0] == fast.convert_tokens_to_ids("a")
     assert fast.unk_token_id in tokenizer.encode("zzz")  # text may well be unknown
 

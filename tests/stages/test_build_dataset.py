@@ -164,7 +164,7 @@ def test_new_rows_leave_old_ones_in_their_split(tmp_path: Path):
 
 @pytest.mark.parametrize("by", ["speaker", "text"])
 def test_what_must_stay_together_does(tmp_path: Path, by: str):
-    rows = [make_row(f"u{n}", f"Text {n % 10}", 0.5, speaker=f"s{n % 10}") for n in range(60)]
+    rows = [make_row(f"u{n}", f"Text {n % 10}", 0.5, speaker=f"s{n // 6}") for n in range(60)]
     codes = write_codes(tmp_path / "codes", rows)
     build([codes], tmp_path / "set", split=SplitConfig(by=by, dev_fraction=0.4))
     folder = open_dataset(tmp_path / "set")

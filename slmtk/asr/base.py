@@ -19,6 +19,8 @@ class Recognizer(ABC):
     name: str
     """Engine and model with revision, as it is written into scores."""
     sample_rate: int = 16_000
+    workers: int = 1
+    """Processes that share the utterances of one call, if the engine runs in processes; texts do not depend on it."""
 
     @classmethod
     @abstractmethod

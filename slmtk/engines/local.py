@@ -51,6 +51,15 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def prepare() -> None:
+    """Begin, without waiting, to load what workers need: call it early, and they start sooner."""
+    if _context().get_start_method() == "forkserver":
+        from multiprocessing import forkserver
+
+        with _environment():
+            forkserver.ensure_running()
+
+
 class WorkerPool(Generic[Task, Result]):
     """Processes that each make a job once and then run it on one task after the other.
 
@@ -59,10 +68,7 @@ class WorkerPool(Generic[Task, Result]):
 
     def __init__(self, make_job: Callable[[], Job[Task, Result]], workers: int) -> None:
         """Start ``workers`` processes; ``make_job`` (picklable) is called in each."""
-        methods = multiprocessing.get_all_start_methods()
-        context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if "forkserver" in methods:
-            context.set_forkserver_preload(_PRELOAD)
+        context = _context()
         self._workers: dict[Connection, Any] = {}
         self._in_hand: dict[Connection, Task] = {}
         with _environment():
@@ -125,6 +131,14 @@ class WorkerPool(Generic[Task, Result]):
                 process.kill()
         for process in self._workers.values():
             process.join()
+
+
+def _context() -> Any:
+    methods = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if "forkserver" in methods:
+        context.set_forkserver_preload(_PRELOAD)
+    return context
 
 
 @contextlib.contextmanager

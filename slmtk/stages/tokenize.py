@@ -18,7 +18,7 @@ from slmtk.codecs.base import load_codec
 from slmtk.config import to_jsonable, write_text
 from slmtk.corpus import Corpus, CorpusConfig, find_utterances
 from slmtk.device import resolve_device
-from slmtk.engines.local import WorkerDiedError, WorkerPool, count_cores
+from slmtk.engines.local import WorkerDiedError, WorkerPool, count_cores, prepare
 from slmtk.errors import ConfigError, SlmtkError
 from slmtk.progress import Progress, Task
 from slmtk.shards import CodesRow, ShardInfo, open_codes, part_name, write_index, write_shard
@@ -26,7 +26,7 @@ from slmtk.shards.rows import ERRORS_NAME, INDEX_NAME
 from slmtk.shards.writer import shard_info
 from slmtk.spec import CodecSpec
 from slmtk.stages.tokenize_job import Failure, extra_columns, make_encoder
-from slmtk.stages.tokenize_plan import Chunk, Part, Plan, begin, chunks, make_plan, remove, reusable_rows
+from slmtk.stages.tokenize_plan import Chunk, Part, Plan, begin, chunks, make_plan, remove, reusable_rows, tidy
 
 _MOST_MESSAGES = 5
 
@@ -115,6 +115,8 @@ def tokenize(source: Path | str, out: Path, config: TokenizeConfig, progress: Pr
         SlmtkError: the codec cannot be loaded, a worker process died, or every input failed.
     """
     started = time.monotonic()
+    if config.device in ("auto", "cpu"):
+        prepare()
     corpus = find_utterances(source, config.corpus)
     for line in (f"{source}: {corpus.describe()}", *corpus.notes):
         progress.message(line)
@@ -239,6 +241,7 @@ class _Run:
         if not encoded:
             raise SlmtkError(f"all {len(failures)} inputs failed, the first: {failures[0].message}; see {ERRORS_NAME}")
         write_index(self.out, self.spec, self._stored_config(source), self.plan.fingerprint, shards, len(failures))
+        tidy(self.out)
         hours = open_codes(self.out).seconds / 3600
         return TokenizeReport(
             out=self.out,

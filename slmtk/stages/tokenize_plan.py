@@ -117,6 +117,13 @@ def remove(out: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def tidy(out: Path) -> None:
+    """Delete the half-written files of killed runs; call it when ``out`` is finished."""
+    for path in out.glob(".*.tmp"):
+        if path.name.startswith((".part-", f".{INDEX_NAME}.", f".{ERRORS_NAME}.", f".{RUN_NAME}.")):
+            path.unlink(missing_ok=True)
+
+
 def reusable_rows(out: Path, part: Part, plan: Plan, spec: CodecSpec) -> tuple[list[CodesRow], list[Any]] | None:
     """Return the rows and failures of a part that an earlier try has written; None if it must be made (again)."""
     path = out / part_name(part.number)

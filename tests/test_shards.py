@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -211,3 +212,14 @@ def test_the_datasets_library_opens_it(tmp_path):
     assert loaded["id"][:] == [row.id for row in rows]
     assert loaded[3]["codes"] == rows[3].codes.T.ravel().tolist()
     assert loaded[3]["speaker_vector"] == pytest.approx(rows[3].speaker_vector.tolist())
+
+
+def test_the_page_on_formats_reads_it_with_pyarrow_alone(tmp_path, monkeypatch):
+    write_folder(tmp_path / "codes", rows := make_rows(2, 5))
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[1] / "docs" / "formats.md").read_text()
+    snippet = page.split("### Reading it without slmtk")[1].split("```python")[1].split("```")[0]
+    assert "import slmtk" not in snippet
+    exec(snippet, names := {})
+    assert names["frames"] == rows[1].codes.T.tolist()
+    assert names["codec"] == SPEC.to_dict()

@@ -1,0 +1,95 @@
+"""The embedded speaker encoder, offline: speech -> a 256-d vector of who speaks, with Resemblyzer's d-vector network."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slmtk.errors import AudioError, ConfigError
+from slmtk.speakers.base import SpeakerEncoder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Less speech than this after silences are cut says nothing of a voice; the network hears windows of 1.6 s.
+_MIN_SECONDS = 0.2
+# Below -80 dB of full scale there is nothing that amplifying could make audible.
+_SILENCE = 1e-4
+
+
+class ResemblyzerEncoder(SpeakerEncoder):
+    """Resemblyzer's voice encoder; its weights come with its wheel.
+
+    Loudness is raised to -30 dBFS and long silences are cut as Resemblyzer does before it embeds. Source: Wan et al.,
+    "Generalized End-to-End Loss for Speaker Verification", ICASSP 2018; the package resemblyzer.
+    """
+
+    dim = 256
+
+    def __init__(self, device: str = "cpu") -> None:
+        """Load the network."""
+        with warnings.catch_warnings():
+            # webrtcvad, which it imports, asks pkg_resources for its version; that warns at length.
+            warnings.simplefilter("ignore")
+            from resemblyzer import VoiceEncoder, preprocess_wav
+        self.name = f"resemblyzer-{version('resemblyzer')}"
+        self._preprocess = preprocess_wav
+        self._network = VoiceEncoder(device, verbose=False).eval()
+
+    @classmethod
+    def create(cls, *, model: str | None = None, device: str = "cpu") -> ResemblyzerEncoder:
+        """Load it.
+
+        Raises:
+            ConfigError: a ``model`` is named.
+        """
+        if model is not None:
+            raise ConfigError(f"resemblyzer has its own weights and no use for {model!r}")
+        return cls(device)
+
+    def embed(self, wav: Tensor) -> Tensor:
+        """Return the vector of one utterance.
+
+        Args:
+            wav: float32 [S] in [-1, 1] at 16 kHz.
+
+        Returns:
+            float32 [256] of length 1, on the CPU; its values are 0 or more.
+
+        Raises:
+            AudioError: kind "nan", "empty" (no sample, or silence) or "too_short" (0.2 s of speech are needed).
+        """
+        import torch
+
+        samples = wav.detach().cpu().numpy().astype(np.float32)
+        if not np.isfinite(samples).all():
+            raise AudioError("an utterance to compare holds NaN or infinite samples", kind="nan")
+        if np.abs(samples).max(initial=0.0) < _SILENCE:
+            raise AudioError("an utterance to compare is silent; a voice needs sound", kind="empty")
+        too_short = f"less than {_MIN_SECONDS} s of speech in an utterance to compare"
+        if samples.size < _MIN_SECONDS * self.sample_rate:
+            raise AudioError(too_short, kind="too_short")
+        with _one_thread():
+            speech = self._preprocess(samples)
+            if speech.size < _MIN_SECONDS * self.sample_rate:
+                raise AudioError(too_short, kind="too_short")
+            vector = torch.from_numpy(self._network.embed_utterance(speech)).float()
+        return vector / vector.norm()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: a small LSTM over one utterance only waits for the others."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

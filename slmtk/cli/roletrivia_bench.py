@@ -1,0 +1,88 @@
+"""``slmtk roletrivia-bench``: questions in, scores of the spoken answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slmtk.cli._options import checkpoint_option, config_option, device_option, json_option, seed_option
+from slmtk.cli._output import print_report
+
+_COLUMNS = ("question", "answers", "reference", "role", "split", "id")
+
+
+def _column_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for name in reversed(_COLUMNS):
+        option = click.option(f"--{name}-column", default=name, show_default=True, help=f"Column with the {name}.")
+        function = option(function)
+    return function
+
+
+@click.command("roletrivia-bench")
+@click.argument("questions", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--model",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that `slmtk train` wrote, of a model trained with --questions.",
+)
+@click.option("--recognizer", default="pocketsphinx", show_default=True, help="Recogniser that hears the answers.")
+@click.option("--recognizer-model", help="The recogniser's weights: a local folder or hub id.")
+@click.option(
+    "--grammar",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSGF file of all that can be heard; default: the recogniser's general language model.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Ask the first so many questions of each split only.")
+@click.option("--temperature", default=0.0, show_default=True, help="0: always the best code (greedy).")
+@click.option("--top-k", default=0, show_default=True, help="Choose among the k best codes; 0: all.")
+@click.option("--top-p", default=1.0, show_default=True, help="Choose among the best codes of this probability.")
+@click.option(
+    "--repetition-penalty", type=float, help="Default: 1.2 for next-token models, 1.0 for multi-token models."
+)
+@click.option("--max-seconds", default=20.0, show_default=True, help="Longer speech is cut and counts as failed.")
+@_column_options
+@checkpoint_option
+@seed_option
+@device_option
+@config_option
+@json_option
+def command(questions: Path, out: Path, as_json: bool, **options: Any) -> None:
+    """Ask a model the QUESTIONS (a jsonl file), let it answer aloud in each role's voice, and score that in OUT.
+
+    A line of QUESTIONS: {"question": ..., "answers": [...], "reference": recording of the role's voice}, and
+    perhaps id, role and split. `slmtk make-corpus` writes a sample, roletrivia.jsonl; docs/roletrivia.md explains
+    the file and the scores. An interrupted run goes on when it is started again.
+    """
+    from slmtk.progress import terminal_progress
+    from slmtk.stages.roletrivia import roletrivia
+
+    report = roletrivia(questions, out, _config(options), terminal_progress())
+    print_report(report, as_json=as_json, title="roletrivia-bench")
+
+
+def _config(options: dict[str, Any]) -> Any:
+    from slmtk.models.sampling import Sampling
+    from slmtk.stages.roletrivia import RoleTriviaConfig
+    from slmtk.stages.trivia import Columns
+
+    names = {field.name for field in fields(RoleTriviaConfig)}
+    sampling = Sampling(
+        temperature=options["temperature"],
+        top_k=options["top_k"],
+        top_p=options["top_p"],
+        repetition_penalty=options["repetition_penalty"] or 1.0,
+        max_seconds=options["max_seconds"],
+        seed=options["seed"],
+    )
+    return RoleTriviaConfig(
+        **{name: value for name, value in options.items() if name in names},
+        columns=Columns(**{name: options[f"{name}_column"] for name in _COLUMNS}),
+        sampling=sampling,
+        model_penalty=options["repetition_penalty"] is None,
+    )

@@ -1,0 +1,232 @@
+"""Spoken role-playing question answering: questions -> a model's answers, as text and speech -> EM, F1, SIM, WER."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmtk import audio
+from slmtk.asr.base import Recognizer, load_recognizer
+from slmtk.config import fingerprint, to_jsonable, write_json, write_text
+from slmtk.device import resolve_device
+from slmtk.errors import AudioError, ConfigError
+from slmtk.metrics.similarity import cosine
+from slmtk.models.sampling import Sampling
+from slmtk.models.speaker import Synthesizer, Voice
+from slmtk.progress import Progress
+from slmtk.speakers.base import SpeakerEncoder, load_speaker_encoder
+from slmtk.stages.roletrivia_scores import Answer, score_answer, summarize
+from slmtk.stages.trivia import Columns, Question, read_trivia
+
+RUN_NAME, ANSWERS_NAME, SCORES_NAME = "run.json", "answers.jsonl", "scores.json"
+_WORK = "unfinished"
+
+
+@dataclass(frozen=True)
+class RoleTriviaConfig:
+    """Settings of a benchmark run."""
+
+    model: Path
+    """Folder that ``slmtk train`` wrote, of a model trained to answer."""
+    recognizer: str = "pocketsphinx"
+    """Plug-in that hears the answers."""
+    recognizer_model: str | None = None
+    """The recogniser's weights: a local folder or hub id."""
+    grammar: Path | None = None
+    """JSGF file of all that can be heard; without it the recogniser's general language model."""
+    encoder: str = "resemblyzer"
+    """Plug-in that compares voices."""
+    columns: Columns = field(default_factory=Columns)
+    """Names of the questions file's columns."""
+    limit: int | None = None
+    """Ask the first so many questions of each split only."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How text and codes are chosen."""
+    model_penalty: bool = True
+    """Take the released repetition penalty of the model's layout instead of the one in ``sampling``."""
+    device: str = "auto"
+    """cpu, cuda, cuda:N or auto."""
+    codec_checkpoint: Path | None = None
+    """Local weights of the model's codec."""
+
+
+@dataclass(frozen=True)
+class RoleTriviaReport:
+    """What a benchmark run came to; scores are as `roletrivia_scores.summarize` makes them."""
+
+    out: str
+    questions: int
+    resumed: int
+    """Answers that an earlier, interrupted run had given already."""
+    recognizer: str
+    encoder: str
+    seconds_audio: float
+    seconds_wall: float
+    """That the model took to answer, resumed answers included."""
+    all: dict[str, Any]
+    splits: dict[str, dict[str, Any]]
+    roles: dict[str, dict[str, Any]]
+
+
+def roletrivia(source: Path, out: Path, config: RoleTriviaConfig, progress: Progress) -> RoleTriviaReport:
+    """Ask the model every question of ``source`` in its role's voice, and score what it writes and says.
+
+    Writes ``out``/wav/<id>.wav, answers.jsonl (an answer a line) and, last, scores.json. A run that was interrupted
+    goes on where it stopped.
+
+    Args:
+        source: jsonl of questions (docs/roletrivia.md).
+        out: a new or empty folder, or one that the same run began.
+        config: model, recogniser and encoder.
+        progress: told of each answer.
+
+    Raises:
+        ConfigError: the model was not trained to answer questions, or ``out`` is another run's.
+        FormatError: the questions or the model cannot be read.
+        PluginError: no such recogniser or encoder.
+    """
+    questions = read_trivia(source, config.columns, config.limit)
+    recognizer = load_recognizer(
+        config.recognizer, model=config.recognizer_model, grammar=config.grammar, device=resolve_device(config.device)
+    )
+    encoder = load_speaker_encoder(config.encoder)
+    _prepare(out, questions, config, recognizer, encoder)
+    resumed = _ask(questions, out, config, progress)
+    answers = _score(questions, out, recognizer, encoder, progress)
+
+    write_text(out / ANSWERS_NAME, "".join(json.dumps(to_jsonable(a), ensure_ascii=False) + "\n" for a in answers))
+    splits, roles = (sorted({str(getattr(answer, name)) for answer in answers}) for name in ("split", "role"))
+    report = RoleTriviaReport(
+        out=str(out),
+        questions=len(answers),
+        resumed=resumed,
+        recognizer=recognizer.name,
+        encoder=encoder.name,
+        seconds_audio=round(sum(answer.seconds_audio for answer in answers), 3),
+        seconds_wall=round(sum(answer.seconds_wall for answer in answers), 3),
+        all=summarize(answers),
+        splits={name: summarize([a for a in answers if a.split == name]) for name in splits},
+        roles={name: summarize([a for a in answers if a.role == name]) for name in roles},
+    )
+    write_json(out / SCORES_NAME, {"config": to_jsonable(config), "scores": report})
+    shutil.rmtree(out / _WORK)
+    return report
+
+
+def _prepare(
+    out: Path,
+    questions: Sequence[Question],
+    config: RoleTriviaConfig,
+    recognizer: Recognizer,
+    encoder: SpeakerEncoder,
+) -> None:
+    """Take ``out`` for this run; a folder that belongs to another run, model or questions file is refused."""
+    files = sorted(config.model.glob("*.safetensors")) + sorted(config.model.glob("*.json"))
+    weights = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    hears = [recognizer.name, encoder.name]
+    key = fingerprint([to_jsonable(config), to_jsonable(list(questions)), weights, hears])
+    run = out / RUN_NAME
+    if out.exists() and any(out.iterdir()):
+        if not run.is_file():
+            raise ConfigError(f"{out} is not empty and holds no benchmark run; name a new folder")
+        if json.loads(run.read_text(encoding="utf-8"))["fingerprint"] != key:
+            raise ConfigError(f"{out} holds a run with another model, questions or settings; name a new folder")
+    write_json(run, {"fingerprint": key, "config": to_jsonable(config)})
+    (out / _WORK).mkdir(exist_ok=True)
+
+
+def _ask(questions: Sequence[Question], out: Path, config: RoleTriviaConfig, progress: Progress) -> int:
+    """Answer the questions that have no record yet; return how many had one."""
+    missing = [question for question in questions if not _record(out, question).is_file()]
+    if not missing:
+        return len(questions)
+    synthesizer = Synthesizer.load(
+        config.model, device=resolve_device(config.device), codec_checkpoint=config.codec_checkpoint
+    )
+    if "qa" not in synthesizer.tasks:
+        raise ConfigError(
+            f"the model {config.model} was trained for {', '.join(synthesizer.tasks)} and not to answer questions; "
+            "build its dataset with --questions and train again"
+        )
+    sampling = synthesizer.with_default_penalty(config.sampling) if config.model_penalty else config.sampling
+    voices: dict[Path, Voice] = {}
+    with progress.task("roletrivia-bench", len(questions), "questions") as task:
+        task.advance(len(questions) - len(missing))
+        for question in missing:
+            if question.reference not in voices:
+                voices[question.reference] = synthesizer.voice(question.reference)
+            _answer(question, voices[question.reference], synthesizer, sampling, out)
+            task.advance(1, question.id)
+    return len(questions) - len(missing)
+
+
+def _record(out: Path, question: Question) -> Path:
+    return out / _WORK / f"{question.id}.json"
+
+
+def _answer(question: Question, voice: Voice, synthesizer: Synthesizer, sampling: Sampling, out: Path) -> None:
+    started = time.perf_counter()
+    (speech,) = synthesizer.answer([question.question], [voice], sampling)
+    name = f"wav/{question.id}.wav" if len(speech.wav) else None
+    if name is not None:
+        audio.write(out / name, speech.wav, speech.sample_rate)
+    write_json(
+        _record(out, question),
+        {
+            "text": speech.text,
+            "wav": name,
+            # Speech of no samples is no success, whatever the model thinks of it.
+            "reason": speech.reason or ("" if name else "empty"),
+            "seconds_audio": round(len(speech.wav) / speech.sample_rate, 4),
+            "seconds_wall": round(time.perf_counter() - started, 4),
+            "steps": speech.steps,
+        },
+    )
+
+
+def _score(
+    questions: Sequence[Question], out: Path, recognizer: Recognizer, encoder: SpeakerEncoder, progress: Progress
+) -> list[Answer]:
+    """Hear every answer from its file, so that resumed and fresh answers are scored alike."""
+    records = [json.loads(_record(out, question).read_text(encoding="utf-8")) for question in questions]
+    spoken = [record["wav"] is not None and not record["reason"] for record in records]
+    references = _role_vectors(questions, encoder)
+    answers = []
+    with progress.task("scoring", len(questions), "answers") as task:
+        for question, record, success in zip(questions, records, spoken, strict=True):
+            transcript, similarities = "", None
+            if success:
+                wav, _ = audio.read(out / record["wav"], recognizer.sample_rate)
+                (transcript,) = recognizer.transcribe([wav])
+                similarities = _similarities(out / record["wav"], question, references, encoder)
+            answers.append(score_answer(question, record, transcript, similarities))
+            task.advance(1)
+    return answers
+
+
+def _role_vectors(questions: Sequence[Question], encoder: SpeakerEncoder) -> dict[tuple[str, Path], Any]:
+    """Vector of every reference, by role and file.
+
+    Raises:
+        AudioError: a reference cannot be judged.
+    """
+    pairs = sorted({(question.role, question.reference) for question in questions})
+    return {(role, path): encoder.embed(audio.read(path, encoder.sample_rate)[0]) for role, path in pairs}
+
+
+def _similarities(
+    wav: Path, question: Question, references: dict[tuple[str, Path], Any], encoder: SpeakerEncoder
+) -> tuple[float, float | None] | None:
+    """Cosine with the role's own reference, and with the mean over other roles' references if there are any."""
+    try:
+        vector = encoder.embed(audio.read(wav, encoder.sample_rate)[0])
+    except AudioError:
+        return None  # too short or silent: summarize counts it as not scored
+    own = cosine(vector, references[question.role, question.reference])
+    others = [cosine(vector, other) for (role, _), other in references.items() if role != question.role]
+    return own, sum(others) / len(others) if others else None

@@ -7,9 +7,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from helpers.tone import ToneCodec, VoicedToneCodec
 
 from slmtk import audio, shards
+from slmtk.cli.inspect import command
 from slmtk.errors import CodecMismatchError, ConfigError, FormatError
 from slmtk.progress import SilentProgress
 from slmtk.shards import CodesRow
@@ -143,3 +145,12 @@ def test_file_names_are_safe_and_stay_different():
     names = [file_name(utterance_id) for utterance_id in ("../x", "/x", "_x", "a/x", "a\\x", "a" * 300, "a" * 301)]
     assert len(set(names)) == 7
     assert all("/" not in name and not name.startswith(".") and len(name) < 200 for name in names)
+
+
+def test_the_command_says_by_its_exit_code_that_codes_are_damaged(tmp_path):
+    write_codes(tmp_path)
+    assert CliRunner().invoke(command, [str(tmp_path)]).exit_code == 0
+    (tmp_path / "part-00000.parquet").unlink()
+    done = CliRunner().invoke(command, [str(tmp_path)])
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["problems"] == ["part-00000.parquet is missing"]

@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from click.testing import CliRunner
 from helpers.tone import ToneCodec
 
 from slmtk import shards
+from slmtk.cli.tokenize import command
 from slmtk.corpus import CorpusConfig
 from slmtk.errors import ConfigError, SlmtkError
 from slmtk.progress import SilentProgress
@@ -103,10 +105,10 @@ def test_the_bytes_are_the_same_however_many_workers_there_are(tmp_path):
 
 def stop_slow_run(source: Path, out: Path, hours: float, sent: signal.Signals, parts: int) -> tuple[int, str]:
     """Start `slmtk tokenize`, send it a signal when ``parts`` are there; return its exit code and stderr."""
-    command = [sys.executable, "-m", "slmtk", "tokenize", str(source), str(out), "--codec", SLOW, "--workers", "2"]
-    command += ["--device", "cpu", "--shard-hours", str(hours)]
+    arguments = [sys.executable, "-m", "slmtk", "tokenize", str(source), str(out), "--codec", SLOW, "--workers", "2"]
+    arguments += ["--device", "cpu", "--shard-hours", str(hours)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while len(list(out.glob("part-*.parquet"))) < parts and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -292,3 +294,14 @@ def test_wrong_numbers_are_user_errors():
 def test_real_speech_is_tokenized_without_a_failure(shared_data, tmp_path):
     report = run(shared_data / "read_speech" / "1089", tmp_path / "out")
     assert (report.encoded, report.failed, report.layout) == (4, 0, "librispeech")
+
+
+def test_the_command_says_by_its_exit_code_that_inputs_failed(tmp_path):
+    source = write_tones(tmp_path / "in", 2)
+    (source / "s0/1/s0-1-zz.flac").write_bytes(b"")
+    arguments = [str(source), str(tmp_path / "out"), "--codec", TONE, "--device", "cpu", "--workers", "1"]
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 3
+    assert json.loads(done.stdout)["failures"] == {"empty": 1}
+    (source / "s0/1/s0-1-zz.flac").unlink()
+    assert CliRunner().invoke(command, [*arguments, "--overwrite"]).exit_code == 0

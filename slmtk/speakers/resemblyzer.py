@@ -1,4 +1,4 @@
-"""The embedded speaker encoder, offline: speech -> a 256-d vector of who speaks, with Resemblyzer's d-vector network."""
+"""The embedded speaker encoder, offline: speech -> a 256-d vector of who speaks, by Resemblyzer's network."""
 
 from __future__ import annotations
 
@@ -78,8 +78,9 @@ class ResemblyzerEncoder(SpeakerEncoder):
             speech = self._preprocess(samples)
             if speech.size < _MIN_SECONDS * self.sample_rate:
                 raise AudioError(too_short, kind="too_short")
-            vector = torch.from_numpy(self._network.embed_utterance(speech)).float()
-        return vector / vector.norm()
+            vector: Tensor = torch.from_numpy(self._network.embed_utterance(speech)).float()
+        unit: Tensor = vector / vector.norm()
+        return unit
 
 
 @contextmanager

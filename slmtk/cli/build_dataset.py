@@ -15,7 +15,12 @@ from slmtk.cli._output import print_report
     "codes", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="CODES..."
 )
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--tokenizer", default="bytes", show_default=True, help="Text tokenizer: bytes, a hub id or a folder.")
+@click.option(
+    "--tokenizer",
+    default="bytes",
+    show_default=True,
+    help="Text tokenizer: bytes, bpe:N (N tokens made from these texts), a hub id or a folder.",
+)
 @click.option(
     "--questions",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -7,7 +7,7 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,6 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from slmtk.config import fingerprint, to_jsonable, write_json, write_text
+from slmtk.data.bpe import parse_bpe, train_bpe
 from slmtk.data.card import dataset_card
 from slmtk.data.dataset import FORMAT_VERSION, INDEX_NAME, KIND, TOKENIZER_FOLDER, DatasetRow
 from slmtk.data.dataset_writer import DatasetWriter, SplitStats
@@ -39,7 +40,8 @@ class BuildDatasetConfig:
     """Settings of `build_dataset`.
 
     Attributes:
-        tokenizer: "bytes", a hub id or a local folder: the text tokenizer of the model to be trained.
+        tokenizer: "bytes", a hub id or a local folder: the text tokenizer of the model to be trained; "bpe:N" makes
+            one of N tokens from the texts themselves, for a model trained from scratch.
         questions: jsonl of {"id", "question"}: those utterances are spoken answers.
         filters: what is left out.
         split: what is kept from training.
@@ -121,8 +123,8 @@ def build_dataset(
     """
     folders = _open_sources(sources, out)
     check_columns(config.filters.minimums, _columns(folders))
-    tokenizer = load_text_tokenizer(config.tokenizer)
     questions = read_questions(config.questions) if config.questions else {}
+    tokenizer = _make_tokenizer(config.tokenizer, folders, questions)
     index = _head(folders, tokenizer, questions, config)
     if (report := _existing(out, index["fingerprint"], config.overwrite)) is not None:
         progress.message(f"{out} is up to date: made from the same codes with the same settings")
@@ -180,6 +182,14 @@ def _unique_ids(folders: Sequence[CodesFolder]) -> dict[str, Path]:
                 )
             seen[row.id] = folder.folder
     return seen
+
+
+def _make_tokenizer(name: str, folders: Sequence[CodesFolder], questions: Mapping[str, str]) -> TextTokenizer:
+    size = parse_bpe(name)
+    if size is None:
+        return load_text_tokenizer(name)
+    texts = (normalize_text(row.text) for folder in folders for row in folder.rows(["id", "text"]) if row.text)
+    return train_bpe([*texts, *questions.values()], size)
 
 
 def _head(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from helpers.tone import ToneCodec, VoicedToneCodec
+
+from tests.helpers.tone import ToneCodec, VoicedToneCodec
 
 
 def test_every_pair_of_codes_survives_decode_then_encode():

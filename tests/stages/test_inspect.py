@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from helpers.tone import ToneCodec, VoicedToneCodec
 
 from slmtk import audio, shards
 from slmtk.cli.inspect import command
@@ -18,9 +17,10 @@ from slmtk.shards import CodesRow
 from slmtk.stages.inspect import InspectConfig, inspect
 from slmtk.stages.inspect_usage import duration_histogram, entropy_bits
 from slmtk.stages.resynth import file_name
+from tests.helpers.tone import ToneCodec, VoicedToneCodec
 
-TONE = "helpers.tone:ToneCodec"
-VOICED = "helpers.tone:VoicedToneCodec"
+TONE = "tests.helpers.tone:ToneCodec"
+VOICED = "tests.helpers.tone:VoicedToneCodec"
 
 
 def write_codes(out, codec=ToneCodec, name=TONE, rows=None):

@@ -15,7 +15,6 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
-from helpers.tone import ToneCodec
 
 from slmtk import shards
 from slmtk.cli.tokenize import command
@@ -23,9 +22,10 @@ from slmtk.corpus import CorpusConfig
 from slmtk.errors import ConfigError, SlmtkError
 from slmtk.progress import SilentProgress
 from slmtk.stages.tokenize import TokenizeConfig, default_out, tokenize
+from tests.helpers.tone import ToneCodec
 
-TONE = "helpers.tone:ToneCodec"
-SLOW = "helpers.tone:SlowToneCodec"
+TONE = "tests.helpers.tone:ToneCodec"
+SLOW = "tests.helpers.tone:SlowToneCodec"
 RATE = 16_000
 
 
@@ -107,7 +107,7 @@ def stop_slow_run(source: Path, out: Path, hours: float, sent: signal.Signals, p
     """Start `slmtk tokenize`, send it a signal when ``parts`` are there; return its exit code and stderr."""
     arguments = [sys.executable, "-m", "slmtk", "tokenize", str(source), str(out), "--codec", SLOW, "--workers", "2"]
     arguments += ["--device", "cpu", "--shard-hours", str(hours)]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while len(list(out.glob("part-*.parquet"))) < parts and time.monotonic() < deadline:
@@ -168,7 +168,7 @@ def test_another_codec_option_or_corpus_is_refused_with_the_difference(tmp_path)
     with pytest.raises(ConfigError, match=r"shard_hours was 4.0, is 2.0; use another OUT, or --overwrite"):
         run(source, tmp_path / "out", shard_hours=2.0)
     with pytest.raises(ConfigError, match=r"codec.name was 'tone', is 'voiced-tone'; .*codec.speaker_dim was 0, is 1"):
-        run(source, tmp_path / "out", codec="helpers.tone:VoicedToneCodec")
+        run(source, tmp_path / "out", codec="tests.helpers.tone:VoicedToneCodec")
     write_tones(source / "more", 1)
     with pytest.raises(SlmtkError, match="two utterances have the id"):
         run(source, tmp_path / "out")
@@ -232,7 +232,7 @@ def test_inputs_that_fail_are_told_and_hinder_nobody(tmp_path):
 def test_what_a_codecs_library_raises_is_a_failure_of_that_input(tmp_path):
     source = write_tones(tmp_path / "in", 2)
     soundfile.write(source / "s0/1/long.flac", np.zeros(20_000), RATE)
-    report = run(source, tmp_path / "out", codec="helpers.tone:PickyToneCodec")
+    report = run(source, tmp_path / "out", codec="tests.helpers.tone:PickyToneCodec")
     assert (report.encoded, report.failures) == (2, {"codec": 1})
     (failure,) = map(json.loads, (tmp_path / "out/errors.jsonl").read_text().splitlines())
     assert failure["message"] == "RuntimeError: too long for this codec"
@@ -252,7 +252,7 @@ def test_a_worker_that_dies_is_told_with_what_it_was_at(tmp_path):
     with pytest.raises(
         SlmtkError, match=r"died \(signal SIGKILL.*\) while encoding zz; 2 of 3 parts are finished and kept"
     ):
-        run(source, tmp_path / "out", codec="helpers.tone:FatalToneCodec", shard_hours=0.7 / 3600)
+        run(source, tmp_path / "out", codec="tests.helpers.tone:FatalToneCodec", shard_hours=0.7 / 3600)
     assert sorted(path.name for path in (tmp_path / "out").glob("part-*")) == [
         "part-00000.parquet",
         "part-00001.parquet",

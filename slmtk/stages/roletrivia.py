@@ -62,7 +62,7 @@ class RoleTriviaReport:
     out: str
     questions: int
     resumed: int
-    """Answers that an earlier, interrupted run had given already."""
+    """Answers that an earlier run into the same folder had given already."""
     recognizer: str
     encoder: str
     seconds_audio: float
@@ -77,7 +77,7 @@ def roletrivia(source: Path, out: Path, config: RoleTriviaConfig, progress: Prog
     """Ask the model every question of ``source`` in its role's voice, and score what it writes and says.
 
     Writes ``out``/wav/<id>.wav, answers.jsonl (an answer a line) and, last, scores.json. A run that was interrupted
-    goes on where it stopped.
+    goes on where it stopped, and a finished one is scored again (perhaps by another recogniser) without new answers.
 
     Args:
         source: jsonl of questions (docs/roletrivia.md).
@@ -91,20 +91,23 @@ def roletrivia(source: Path, out: Path, config: RoleTriviaConfig, progress: Prog
         PluginError: no such recogniser or encoder.
     """
     questions = read_trivia(source, config.columns, config.limit)
+    device = resolve_device(config.device)
     recognizer = load_recognizer(
-        config.recognizer, model=config.recognizer_model, grammar=config.grammar, device=resolve_device(config.device)
+        config.recognizer, model=config.recognizer_model, grammar=config.grammar, device=device
     )
     encoder = load_speaker_encoder(config.encoder)
-    _prepare(out, questions, config, recognizer, encoder)
-    resumed = _ask(questions, out, config, progress)
-    answers = _score(questions, out, recognizer, encoder, progress)
+    synthesizer = _load(config, device)
+    _prepare(out, questions, config)
+    known = _known_answers(questions, out)
+    records = _ask(questions, known, out, synthesizer, config, progress)
+    answers = _score(questions, records, out, recognizer, encoder, progress)
 
     write_text(out / ANSWERS_NAME, "".join(json.dumps(to_jsonable(a), ensure_ascii=False) + "\n" for a in answers))
     splits, roles = (sorted({str(getattr(answer, name)) for answer in answers}) for name in ("split", "role"))
     report = RoleTriviaReport(
         out=str(out),
         questions=len(answers),
-        resumed=resumed,
+        resumed=len(known),
         recognizer=recognizer.name,
         encoder=encoder.name,
         seconds_audio=round(sum(answer.seconds_audio for answer in answers), 3),
@@ -118,89 +121,108 @@ def roletrivia(source: Path, out: Path, config: RoleTriviaConfig, progress: Prog
     return report
 
 
-def _prepare(
-    out: Path,
-    questions: Sequence[Question],
-    config: RoleTriviaConfig,
-    recognizer: Recognizer,
-    encoder: SpeakerEncoder,
-) -> None:
-    """Take ``out`` for this run; a folder that belongs to another run, model or questions file is refused."""
-    files = sorted(config.model.glob("*.safetensors")) + sorted(config.model.glob("*.json"))
-    weights = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    hears = [recognizer.name, encoder.name]
-    key = fingerprint([to_jsonable(config), to_jsonable(list(questions)), weights, hears])
-    run = out / RUN_NAME
-    if out.exists() and any(out.iterdir()):
-        if not run.is_file():
-            raise ConfigError(f"{out} is not empty and holds no benchmark run; name a new folder")
-        if json.loads(run.read_text(encoding="utf-8"))["fingerprint"] != key:
-            raise ConfigError(f"{out} holds a run with another model, questions or settings; name a new folder")
-    write_json(run, {"fingerprint": key, "config": to_jsonable(config)})
-    (out / _WORK).mkdir(exist_ok=True)
-
-
-def _ask(questions: Sequence[Question], out: Path, config: RoleTriviaConfig, progress: Progress) -> int:
-    """Answer the questions that have no record yet; return how many had one."""
-    missing = [question for question in questions if not _record(out, question).is_file()]
-    if not missing:
-        return len(questions)
-    synthesizer = Synthesizer.load(
-        config.model, device=resolve_device(config.device), codec_checkpoint=config.codec_checkpoint
-    )
+def _load(config: RoleTriviaConfig, device: str) -> Synthesizer:
+    synthesizer = Synthesizer.load(config.model, device=device, codec_checkpoint=config.codec_checkpoint)
     if "qa" not in synthesizer.tasks:
         raise ConfigError(
             f"the model {config.model} was trained for {', '.join(synthesizer.tasks)} and not to answer questions; "
             "build its dataset with --questions and train again"
         )
+    return synthesizer
+
+
+def _prepare(out: Path, questions: Sequence[Question], config: RoleTriviaConfig) -> None:
+    """Take ``out`` for this run; a folder with answers of another model, file or sampling is refused."""
+    files = sorted(config.model.glob("*.safetensors")) + sorted(config.model.glob("*.json"))
+    weights = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    settings = [str(config.model), config.sampling, config.model_penalty, config.device, config.codec_checkpoint]
+    key = fingerprint([to_jsonable(settings), to_jsonable(list(questions)), weights])
+    run = out / RUN_NAME
+    if out.exists() and any(out.iterdir()):
+        if not run.is_file():
+            raise ConfigError(f"{out} is not empty and holds no benchmark run; name a new folder")
+        if json.loads(run.read_text(encoding="utf-8"))["fingerprint"] != key:
+            raise ConfigError(f"{out} holds answers of another model, questions file or sampling; name a new folder")
+    write_json(run, {"fingerprint": key, "config": to_jsonable(config)})
+    (out / _WORK).mkdir(exist_ok=True)
+
+
+def _known_answers(questions: Sequence[Question], out: Path) -> dict[str, dict[str, Any]]:
+    """Records that are there already, by id: a finished run's in answers.jsonl, an interrupted one's in a folder."""
+    known: dict[str, dict[str, Any]] = {}
+    if (out / ANSWERS_NAME).is_file():
+        lines = (out / ANSWERS_NAME).read_text(encoding="utf-8").splitlines()
+        known = {record["id"]: record for record in map(json.loads, lines)}
+    for question in questions:
+        path = _record(out, question)
+        if path.is_file():
+            known[question.id] = json.loads(path.read_text(encoding="utf-8"))
+    return known
+
+
+def _ask(
+    questions: Sequence[Question],
+    known: dict[str, dict[str, Any]],
+    out: Path,
+    synthesizer: Synthesizer,
+    config: RoleTriviaConfig,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Return the record of every question's answer; those that are not ``known`` are asked, and kept on disk."""
     sampling = synthesizer.with_default_penalty(config.sampling) if config.model_penalty else config.sampling
     voices: dict[Path, Voice] = {}
+    records = []
     with progress.task("roletrivia-bench", len(questions), "questions") as task:
-        task.advance(len(questions) - len(missing))
-        for question in missing:
-            if question.reference not in voices:
-                voices[question.reference] = synthesizer.voice(question.reference)
-            _answer(question, voices[question.reference], synthesizer, sampling, out)
+        for question in questions:
+            record = known.get(question.id)
+            if record is None:
+                if question.reference not in voices:
+                    voices[question.reference] = synthesizer.voice(question.reference)
+                record = _answer(question, voices[question.reference], synthesizer, sampling, out)
+                write_json(_record(out, question), record)
+            records.append(record)
             task.advance(1, question.id)
-    return len(questions) - len(missing)
+    return records
 
 
 def _record(out: Path, question: Question) -> Path:
     return out / _WORK / f"{question.id}.json"
 
 
-def _answer(question: Question, voice: Voice, synthesizer: Synthesizer, sampling: Sampling, out: Path) -> None:
+def _answer(
+    question: Question, voice: Voice, synthesizer: Synthesizer, sampling: Sampling, out: Path
+) -> dict[str, Any]:
     started = time.perf_counter()
     (speech,) = synthesizer.answer([question.question], [voice], sampling)
     name = f"wav/{question.id}.wav" if len(speech.wav) else None
     if name is not None:
         audio.write(out / name, speech.wav, speech.sample_rate)
-    write_json(
-        _record(out, question),
-        {
-            "text": speech.text,
-            "wav": name,
-            # Speech of no samples is no success, whatever the model thinks of it.
-            "reason": speech.reason or ("" if name else "empty"),
-            "seconds_audio": round(len(speech.wav) / speech.sample_rate, 4),
-            "seconds_wall": round(time.perf_counter() - started, 4),
-            "steps": speech.steps,
-        },
-    )
+    return {
+        "text": speech.text,
+        "wav": name,
+        # Speech of no samples is no success, whatever the model thinks of it.
+        "reason": speech.reason or ("" if name else "empty"),
+        "seconds_audio": round(len(speech.wav) / speech.sample_rate, 4),
+        "seconds_wall": round(time.perf_counter() - started, 4),
+        "steps": speech.steps,
+    }
 
 
 def _score(
-    questions: Sequence[Question], out: Path, recognizer: Recognizer, encoder: SpeakerEncoder, progress: Progress
+    questions: Sequence[Question],
+    records: Sequence[dict[str, Any]],
+    out: Path,
+    recognizer: Recognizer,
+    encoder: SpeakerEncoder,
+    progress: Progress,
 ) -> list[Answer]:
     """Hear every answer from its file, so that resumed and fresh answers are scored alike."""
-    records = [json.loads(_record(out, question).read_text(encoding="utf-8")) for question in questions]
-    spoken = [record["wav"] is not None and not record["reason"] for record in records]
     references = _role_vectors(questions, encoder)
     answers = []
     with progress.task("scoring", len(questions), "answers") as task:
-        for question, record, success in zip(questions, records, spoken, strict=True):
+        for question, record in zip(questions, records, strict=True):
             transcript, similarities = "", None
-            if success:
+            if record["wav"] is not None and not record["reason"]:
                 wav, _ = audio.read(out / record["wav"], recognizer.sample_rate)
                 (transcript,) = recognizer.transcribe([wav])
                 similarities = _similarities(out / record["wav"], question, references, encoder)

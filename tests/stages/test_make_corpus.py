@@ -127,3 +127,12 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
 def test_settings_that_cannot_be_are_refused(values: dict[str, object]):
     with pytest.raises(ConfigError):
         MakeCorpusConfig(**values)  # type: ignore[arg-type]
+
+
+def test_the_command_and_the_stage_have_the_same_defaults():
+    from slmtk.cli.make_corpus import command
+
+    defaults = {parameter.name: parameter.default for parameter in command.params}
+    config = MakeCorpusConfig()
+    assert defaults["voices"] == ",".join(config.voices)
+    assert (defaults["sentences"], defaults["test_sentences"]) == (config.sentences, config.test_sentences)

@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from click.testing import CliRunner
 
 from slmtk import audio
+from slmtk.cli.roletrivia_bench import command
 from slmtk.errors import AudioError, ConfigError, FormatError
 from slmtk.progress import SilentProgress
 from slmtk.stages import roletrivia as stage
@@ -240,3 +242,16 @@ def test_a_file_that_cannot_be_asked_is_refused_in_a_line(tmp_path: Path, rows: 
 def test_a_column_named_on_purpose_must_be_there(tmp_path: Path):
     with pytest.raises(FormatError, match=r"no column 'persona'.*--role-column"):
         read_trivia(write(tmp_path, GOOD), Columns(role="persona"))
+
+
+def test_the_commands_options_reach_the_stage(bench: tuple[Path, RoleTriviaConfig], tmp_path: Path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "renamed.jsonl").write_text(bench[0].read_text().replace('"question"', '"prompt"'))
+    arguments = [str(tmp_path / "renamed.jsonl"), str(tmp_path / "out"), "--model", str(tmp_path / "model")]
+    options = ["--question-column", "prompt", "--limit", "1", "--top-p", "0.8", "--temperature", "1", "--seed", "7"]
+    result = CliRunner().invoke(command, [*arguments, *options])
+    assert result.exit_code == 0, result.output
+    config = json.loads((tmp_path / "out" / "scores.json").read_text())["config"]
+    assert (config["columns"]["question"], config["limit"]) == ("prompt", 1)
+    assert (config["sampling"]["top_p"], config["sampling"]["temperature"], config["sampling"]["seed"]) == (0.8, 1, 7)
+    assert json.loads(result.stdout)["questions"] == 2

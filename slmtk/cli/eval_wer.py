@@ -1,0 +1,86 @@
+"""``slmtk eval-wer``: speech -> scores."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slmtk.cli._options import checkpoint_option, config_option, device_option, json_option, seed_option
+from slmtk.cli._output import print_report
+from slmtk.corpus.base import LAYOUTS
+
+_NORMALIZERS = ("whisper-english", "basic", "none")
+
+
+@click.command("eval-wer")
+@click.argument("ref")
+@click.argument("hyp", required=False)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help='[default: "scores/<name of HYP>"]')
+@click.option(
+    "--recognizer", default="pocketsphinx", show_default=True, help="pocketsphinx, transformers or a plug-in."
+)
+@click.option("--asr-model", help="Model of the recognizer 'transformers': a local folder or hub id.")
+@click.option(
+    "--grammar",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSGF file that closes the vocabulary (pocketsphinx).",
+)
+@click.option(
+    "--normalizer",
+    type=click.Choice(_NORMALIZERS),
+    default="whisper-english",
+    show_default=True,
+    help="What makes texts comparable.",
+)
+@click.option(
+    "--similarity/--no-similarity", default=True, show_default=True, help="Compare voices where there is a reference."
+)
+@click.option("--speaker-encoder", default="resemblyzer", show_default=True, help="What compares voices.")
+@click.option("--allow-missing", is_flag=True, help="Utterances without speech count as failed, all words deleted.")
+@click.option("--only-common", is_flag=True, help="Leave out utterances that one of REF and HYP lacks.")
+@click.option("--limit", type=click.IntRange(min=1), help="Score so many utterances, spread over the sorted ids.")
+@click.option("--group-by", help="Also score each speaker (speaker), or each value of a column of the manifest.")
+@click.option("--bootstrap-samples", default=1000, show_default=True, help="Draws for the 95 % intervals.")
+@seed_option
+@click.option("--workers", type=click.IntRange(min=1), help="Processes of the recogniser.  [default: one a core]")
+@device_option
+@click.option("--layout", type=click.Choice(LAYOUTS), default="auto", show_default=True, help="How REF is laid out.")
+@click.option("--id-column", help="REF a manifest or dataset: column of ids.  [default: found by name]")
+@click.option("--audio-column", help="Column of paths or audio.  [default: found by name]")
+@click.option("--text-column", help="Column of texts.  [default: found by name]")
+@click.option("--speaker-column", help="Column of speakers.  [default: found by name]")
+@checkpoint_option
+@json_option
+@config_option
+@click.pass_context
+def command(ctx: click.Context, /, ref: str, hyp: str | None, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Score the speech in HYP against the texts in REF; without HYP, the speech in REF against its own texts.
+
+    Each is a folder of recordings, a manifest, a folder of codes (decoded by their codec), or what `slmtk synth` or
+    `slmtk inspect --resynth` wrote. Utterances are joined by id. Failed utterances count with all words deleted.
+
+    \b
+    slmtk eval-wer LibriSpeech/test-clean              what the recogniser makes of the recordings themselves
+    slmtk eval-wer LibriSpeech/test-clean codes        the same after the codec
+    slmtk eval-wer speech                              synthesised speech against the texts it was given
+    """
+    from slmtk.config import to_jsonable
+    from slmtk.corpus import CorpusConfig
+    from slmtk.engines.local import count_cores
+    from slmtk.progress import terminal_progress
+    from slmtk.stages.eval_wer import EvalConfig, eval_wer
+
+    columns = ("layout", "id_column", "audio_column", "text_column", "speaker_column")
+    corpus = CorpusConfig(**{name: options.pop(name) for name in columns})
+    workers = options.pop("workers") or count_cores()
+    config = EvalConfig(**options, workers=workers, corpus=corpus)
+    out = out or Path("scores") / (Path(hyp or ref).resolve().name or "speech")
+    report = eval_wer(ref, hyp, out, config, terminal_progress())
+    values = to_jsonable(report)
+    if sys.stdout.isatty() and not as_json:
+        values.pop("settings")  # they are in scores.json
+    print_report(values, as_json=as_json, title=f"Scores in {report.out}")
+    ctx.exit(3 if report.unreadable else 0)

@@ -48,12 +48,13 @@ say "6. Speak sentences that were never trained on, each in the voice of a refer
 run synth "$OUT/corpus/unseen.jsonl" "$OUT/speech" --model "$OUT/model"
 
 say "7. Scores: the recordings themselves, the recordings through the codec, the model"
-run eval-wer "$OUT/corpus/test" "$OUT/corpus/test" "$OUT/scores/recordings" --grammar "$OUT/corpus/grammar.jsgf"
-run eval-wer "$OUT/corpus/test" "$OUT/test-codes" "$OUT/scores/codec" --grammar "$OUT/corpus/grammar.jsgf"
-run eval-wer "$OUT/corpus/test" "$OUT/speech" "$OUT/scores/model" --grammar "$OUT/corpus/grammar.jsgf"
+run eval-wer "$OUT/corpus/test" --out "$OUT/scores/recordings" --grammar "$OUT/corpus/grammar.jsgf"
+run eval-wer "$OUT/corpus/test" "$OUT/test-codes" --out "$OUT/scores/codec" --grammar "$OUT/corpus/grammar.jsgf"
+run eval-wer "$OUT/corpus/test" "$OUT/speech" --out "$OUT/scores/model" --grammar "$OUT/corpus/grammar.jsgf"
 
 say "8. Spoken question answering in roles"
-run roletrivia-bench "$OUT/corpus/roletrivia.jsonl" "$OUT/roletrivia" --model "$OUT/model"
+run roletrivia-bench "$OUT/corpus/roletrivia.jsonl" "$OUT/roletrivia" --model "$OUT/model" \
+    --grammar "$OUT/corpus/answers.jsgf"
 
 say "What came of it"
 python "$HERE/quickstart_table.py" "$OUT"

@@ -22,7 +22,7 @@ _NORMALIZERS = ("whisper-english", "basic", "none")
 @click.option(
     "--recognizer", default="pocketsphinx", show_default=True, help="pocketsphinx, transformers or a plug-in."
 )
-@click.option("--asr-model", help="Model of the recognizer 'transformers': a local folder or hub id.")
+@click.option("--recognizer-model", "asr_model", help="The recogniser's weights: a local folder or hub id.")
 @click.option(
     "--grammar",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -20,7 +20,7 @@ _BAR = 40  # characters of the longest bar
 @click.argument("codes", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--resynth", metavar="OUT", type=click.Path(file_okay=False, path_type=Path), help="Write audio to OUT.")
 @click.option("-n", "--count", default=20, show_default=True, help="Utterances to write, drawn by --seed; 0: all.")
-@click.option("--speaker", metavar="ID", help="Decode all in the voice of utterance ID.")
+@click.option("--voice-of", "speaker", metavar="ID", help="Decode all in the voice of utterance ID.")
 @click.option("--workers", type=click.IntRange(min=1), help="Processes on the CPU.  [default: one for each core]")
 @seed_option
 @device_option

@@ -68,6 +68,15 @@ class SlowToneCodec(ToneCodec):
         return super().encode(wav)
 
 
+class UnevenToneCodec(ToneCodec):
+    """`ToneCodec` that takes 30 ms for every other pitch, so that workers overtake each other."""
+
+    def encode(self, wav: Tensor) -> Encoded:
+        encoded = super().encode(wav)
+        time.sleep(0.03 * (int(encoded.codes[0, 0, 0]) % 2))
+        return encoded
+
+
 class FatalToneCodec(ToneCodec):
     """`ToneCodec` whose process dies on recordings longer than a second, as if for lack of memory."""
 

@@ -21,6 +21,7 @@ from slmtk.cli.tokenize import command
 from slmtk.corpus import CorpusConfig
 from slmtk.errors import ConfigError, SlmtkError
 from slmtk.progress import SilentProgress
+from slmtk.stages import tokenize_plan
 from slmtk.stages.tokenize import TokenizeConfig, default_out, tokenize
 from tests.helpers.tone import ToneCodec
 
@@ -90,9 +91,11 @@ def test_columns_of_a_manifest_are_kept_and_never_shadow_the_formats(tmp_path):
     assert row.duration == pytest.approx(0.2)
 
 
-def test_the_bytes_are_the_same_however_many_workers_there_are(tmp_path):
+def test_the_bytes_are_the_same_however_many_workers_there_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(tokenize_plan, "_CHUNK_ROWS", 1)
     source = write_tones(tmp_path / "in", 20)
-    reports = [run(source, tmp_path / f"out{n}", workers=n, shard_hours=0.7 / 3600) for n in (1, 3)]
+    options = {"codec": "tests.helpers.tone:UnevenToneCodec", "shard_hours": 0.7 / 3600}
+    reports = [run(source, tmp_path / f"out{n}", workers=n, **options) for n in (1, 3)]
     assert contents(tmp_path / "out1") == contents(tmp_path / "out3")
     # By id, the first five have 6, 9, 7, 10 and 8 frames: 40, the first sum to reach 35 (0.7 s); and so on in fives.
     assert reports[0].parts == reports[1].parts == 4
@@ -160,6 +163,17 @@ def test_a_damaged_part_is_made_again(tmp_path):
     (tmp_path / "out/part-00000.parquet").write_bytes(whole["part-00000.parquet"][:-50])
     assert run(source, tmp_path / "out").parts_reused == 0
     assert contents(tmp_path / "out") == whole
+
+
+def test_a_part_of_another_run_is_made_again(tmp_path):
+    source = write_tones(tmp_path / "in", 6)
+    run(source, tmp_path / "first")
+    (source / "s0/1/s0-1.trans.txt").write_text("s0-1-0000 CHANGED\n")
+    run(source, tmp_path / "second")
+    whole = contents(tmp_path / "second")
+    (tmp_path / "second/part-00000.parquet").write_bytes((tmp_path / "first/part-00000.parquet").read_bytes())
+    assert run(source, tmp_path / "second").parts_reused == 0
+    assert contents(tmp_path / "second") == whole
 
 
 def test_another_codec_option_or_corpus_is_refused_with_the_difference(tmp_path):

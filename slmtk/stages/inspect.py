@@ -41,7 +41,7 @@ class InspectConfig:
         if self.count < 0 or (self.workers is not None and self.workers < 1):
             raise ConfigError(f"-n {self.count} must be 0 or more, --workers {self.workers} 1 or more")
         if self.speaker is not None and self.resynth is None:
-            raise ConfigError("--speaker chooses a voice for --resynth OUT; give that too")
+            raise ConfigError("--voice-of chooses a voice for --resynth OUT; give that too")
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ def resynthesise(
         CodecMismatchError: the codec that is installed is not the one that made the codes.
     """
     if speaker is not None and not folder.spec.speaker_dim:
-        raise ConfigError(f"codec {folder.spec.name!r} keeps the speaker in its codes: --speaker cannot change it")
+        raise ConfigError(f"codec {folder.spec.name!r} keeps the speaker in its codes: --voice-of cannot change it")
     voice = None if speaker is None else folder.row(speaker)
     device = resolve_device(device)
     name = str(folder.index.get("config", {}).get("codec", folder.spec.name))

@@ -18,12 +18,14 @@ command -v slmtk >/dev/null || {
 
 say() { printf '\n# %s\n' "$*"; }
 
-# Print a command as one would type it, then run it.
+# Print a command as one would type it, then run it. Exit status 3: done, except for inputs that failed.
 run() {
+    local status=0
     printf '$ slmtk'
     printf ' %q' "$@"
     printf '\n'
-    slmtk "$@"
+    slmtk "$@" || status=$?
+    ((status == 0 || status == 3)) || exit "$status"
 }
 
 mkdir -p "$OUT"
@@ -48,9 +50,13 @@ say "6. Speak sentences that were never trained on, each in the voice of a refer
 run synth "$OUT/corpus/unseen.jsonl" "$OUT/speech" --model "$OUT/model"
 
 say "7. Scores: the recordings themselves, the recordings through the codec, the model"
-run eval-wer "$OUT/corpus/test" --out "$OUT/scores/recordings" --grammar "$OUT/corpus/grammar.jsgf"
-run eval-wer "$OUT/corpus/test" "$OUT/test-codes" --out "$OUT/scores/codec" --grammar "$OUT/corpus/grammar.jsgf"
-run eval-wer "$OUT/corpus/test" "$OUT/speech" --out "$OUT/scores/model" --grammar "$OUT/corpus/grammar.jsgf"
+score() {
+    run eval-wer "$OUT/corpus/test" "${@:2}" --out "$OUT/scores/$1" \
+        --grammar "$OUT/corpus/grammar.jsgf" --references "$OUT/corpus/unseen.jsonl"
+}
+score recordings
+score codec "$OUT/test-codes"
+score model "$OUT/speech"
 
 say "8. Spoken question answering in roles"
 run roletrivia-bench "$OUT/corpus/roletrivia.jsonl" "$OUT/roletrivia" --model "$OUT/model" \

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 ROWS = {
-    "recordings": "the recordings themselves",
-    "codec": "the recordings through the codec",
-    "model": "the model, unseen sentences",
+    "recordings": "recordings",
+    "codec": "recordings, through the codec",
+    "model": "the model",
 }
 WIDTH = 100
 
@@ -36,10 +36,16 @@ def similarity(scores: dict[str, Any]) -> str:
 
 def speech_table(out: Path) -> Table:
     """WER with its interval, CER, similarity and success of recordings, codec and model."""
-    table = Table(title="Speech", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
+    table = Table(
+        title="Sentences that were not trained on",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+    )
     table.add_column("")
     for name in ("WER %", "95 % interval", "CER %", "similarity", "spoken %", "sentences"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for name, label in ROWS.items():
         scores = read(out / "scores" / name / "scores.json")
         wer = scores["wer"]
@@ -57,7 +63,13 @@ def speech_table(out: Path) -> Table:
 
 def trivia_table(out: Path) -> Table:
     """Exact match, F1, similarity and WER of spoken answers, by split."""
-    table = Table(title="Answers", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
+    table = Table(
+        title="Spoken answers to questions",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+    )
     table.add_column("")
     columns = {"em_speech": "EM %", "f1_speech": "F1 %", "wer": "WER %", "similarity": "similarity"}
     for name in (*columns.values(), "spoken %", "questions"):
@@ -97,7 +109,7 @@ def show(console: Console, out: Path) -> None:
 
 def main() -> None:
     out = Path(sys.argv[1] if len(sys.argv) > 1 else "quickstart")
-    show(Console(), out)
+    show(Console() if sys.stdout.isatty() else Console(width=WIDTH), out)
     with (out / "report.txt").open("w", encoding="utf-8") as file:
         show(Console(file=file, width=WIDTH, color_system=None), out)
 

@@ -39,6 +39,11 @@ _NORMALIZERS = ("whisper-english", "basic", "none")
     "--similarity/--no-similarity", default=True, show_default=True, help="Compare voices where there is a reference."
 )
 @click.option("--speaker-encoder", default="resemblyzer", show_default=True, help="What compares voices.")
+@click.option(
+    "--references",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The voices to compare with: a file for `slmtk synth` (fields id, text, reference).",
+)
 @click.option("--allow-missing", is_flag=True, help="Utterances without speech count as failed, all words deleted.")
 @click.option("--only-common", is_flag=True, help="Leave out utterances that one of REF and HYP lacks.")
 @click.option("--limit", type=click.IntRange(min=1), help="Score so many utterances, spread over the sorted ids.")

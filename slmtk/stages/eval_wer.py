@@ -19,7 +19,7 @@ from slmtk.errors import AudioError, ConfigError
 from slmtk.metrics.normalize import get_normalizer
 from slmtk.progress import Progress
 from slmtk.stages.scoring import ErrorRate, Mean, Pair, UtteranceScore, error_rate, make_pairs, mean_of, score_utterance
-from slmtk.stages.speech_sources import open_speech
+from slmtk.stages.speech_sources import open_speech, with_references
 from slmtk.stages.voice_scores import VoiceScores
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class EvalConfig:
     """Compare voices where there is something to compare with."""
     speaker_encoder: str = "resemblyzer"
     """Name of the speaker encoder's plug-in."""
+    references: Path | None = None
+    """File (fields id, text, reference) of the voices to compare with, instead of those that HYP names itself."""
     allow_missing: bool = False
     """Count utterances without speech as failures."""
     only_common: bool = False
@@ -164,6 +166,8 @@ def eval_wer(
     speech = meant
     if hypothesis is not None and str(hypothesis) != str(reference):
         speech = open_speech(hypothesis, device=device, checkpoint=checkpoint)
+    if config.references:
+        speech = with_references(speech, config.references)
     chosen = make_pairs(
         meant, speech, allow_missing=config.allow_missing, only_common=config.only_common, limit=config.limit
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from slmtk.codecs.base import Codec, load_codec
 from slmtk.corpus import CorpusConfig, find_utterances, load_audio
 from slmtk.errors import AudioError, CodecMismatchError, CorpusError, FormatError
 from slmtk.shards import CodesFolder, CodesRow, open_codes
+from slmtk.stages.lines import read_lines
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -89,6 +90,30 @@ def open_speech(
     if not spoken:
         raise CorpusError(f"{source} holds no utterances")
     return SpeechSource(kind, str(source), {item.id: item for item in sorted(spoken, key=lambda item: item.id)})
+
+
+def with_references(speech: SpeechSource, path: Path) -> SpeechSource:
+    """Return ``speech`` with the recordings that ``path`` names as the voices that were to be spoken in.
+
+    Args:
+        speech: recordings, codes or synthesised speech.
+        path: jsonl, tsv or csv with the fields id, text and reference, as `slmtk synth` takes it.
+
+    Raises:
+        FormatError: the file cannot be read, or a line's reference is not there.
+        CorpusError: no utterance of ``speech`` is among its ids.
+    """
+    references = {line.id: line.reference for line in read_lines(path) if line.reference}
+    lost = [reference for reference in references.values() if not reference.is_file()]
+    if lost:
+        raise FormatError(f"{path} names the reference {lost[0]}, which is not there; paths are relative to the file")
+    if not references.keys() & speech.utterances.keys():
+        raise CorpusError(f"{path} names references for none of the ids of {speech.name}; ids have to be the same")
+    replaced = {
+        key: replace(spoken, reference=references.get(key, spoken.reference))
+        for key, spoken in speech.utterances.items()
+    }
+    return replace(speech, utterances=replaced)
 
 
 def _recorded(source: Path | str, config: CorpusConfig | None) -> list[Spoken]:

@@ -38,8 +38,8 @@ def test_f1_is_worked_out_by_hand():
 
 
 def test_words_count_as_often_as_they_occur():
-    # one "new" of three is shared with one of two: shared 2 of 4 and 3 words.
-    assert token_f1("new new new york", ["new york city"]) == pytest.approx(2 * (2 / 4) * (2 / 3) / (2 / 4 + 2 / 3))
+    # Both "new" are shared: 2 of 3 words and of 4; if they counted once it were 1 of each.
+    assert token_f1("new new york", ["new new jersey city"]) == pytest.approx(2 * (2 / 3) * (2 / 4) / (2 / 3 + 2 / 4))
 
 
 def test_nothing_said_scores_nothing():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import click
 
 from slmtk.cli._options import checkpoint_option, config_option, device_option, json_option, seed_option
 from slmtk.cli._output import print_report
+from slmtk.cli._sampling import pop_sampling, sampling_options
 
 _COLUMNS = ("question", "answers", "reference", "role", "split", "id")
 
@@ -39,13 +39,7 @@ def _column_options(function: Callable[..., Any]) -> Callable[..., Any]:
     help="JSGF file of all that can be heard; default: the recogniser's general language model.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Ask the first so many questions of each split only.")
-@click.option("--temperature", default=0.0, show_default=True, help="0: always the best code (greedy).")
-@click.option("--top-k", default=0, show_default=True, help="Choose among the k best codes; 0: all.")
-@click.option("--top-p", default=1.0, show_default=True, help="Choose among the best codes of this probability.")
-@click.option(
-    "--repetition-penalty", type=float, help="Default: 1.2 for next-token models, 1.0 for multi-token models."
-)
-@click.option("--max-seconds", default=20.0, show_default=True, help="Longer speech is cut and counts as failed.")
+@sampling_options
 @_column_options
 @checkpoint_option
 @seed_option
@@ -67,22 +61,8 @@ def command(questions: Path, out: Path, as_json: bool, **options: Any) -> None:
 
 
 def _config(options: dict[str, Any]) -> Any:
-    from slmtk.models.sampling import Sampling
     from slmtk.stages.roletrivia import RoleTriviaConfig
     from slmtk.stages.trivia import Columns
 
-    names = {field.name for field in fields(RoleTriviaConfig)}
-    sampling = Sampling(
-        temperature=options["temperature"],
-        top_k=options["top_k"],
-        top_p=options["top_p"],
-        repetition_penalty=options["repetition_penalty"] or 1.0,
-        max_seconds=options["max_seconds"],
-        seed=options["seed"],
-    )
-    return RoleTriviaConfig(
-        **{name: value for name, value in options.items() if name in names},
-        columns=Columns(**{name: options[f"{name}_column"] for name in _COLUMNS}),
-        sampling=sampling,
-        model_penalty=options["repetition_penalty"] is None,
-    )
+    columns = Columns(**{name: options.pop(f"{name}_column") for name in _COLUMNS})
+    return RoleTriviaConfig(sampling=pop_sampling(options), columns=columns, **options)

@@ -14,7 +14,7 @@ HEADS = ("linear", "mlp")
 FUSIONS = ("mean", "concat")
 
 
-class SpeechLMConfig(PreTrainedConfig):
+class SpeechLMConfig(PreTrainedConfig):  # type: ignore[misc]
     """Settings of a `SpeechLM`; every field has a default, as transformers asks.
 
     Attributes:

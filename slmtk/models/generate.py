@@ -45,6 +45,9 @@ class _Decoder:
         self.model = model
         self.sampling = sampling
         self.generator = generator
+        # The released decoding settings (METHOD) where none is given.
+        released = 1.2 if model.layout.kind == "interleaved" else 1.0
+        self.penalty = released if sampling.repetition_penalty is None else sampling.repetition_penalty
         self.cache = DynamicCache()
         self.steps = 0
         self.hidden: Tensor = torch.empty(0)
@@ -78,7 +81,7 @@ class _Decoder:
         return self._group()
 
     def _pick(self, head: int, scores: Tensor) -> int:
-        scores = penalize(scores, self.chosen[head], self.sampling.repetition_penalty)
+        scores = penalize(scores, self.chosen[head], self.penalty)
         row = choose(scores, self.sampling, self.generator)
         self.chosen[head][row] = True
         return row
@@ -109,11 +112,6 @@ class _Decoder:
         return [row - first]
 
     spoken: int = 0
-
-
-def default_penalty(model: SpeechLM) -> float:
-    """The released decoding settings: 1.2 for next-token prediction, 1.0 for multi-token prediction (METHOD)."""
-    return 1.2 if model.layout.kind == "interleaved" else 1.0
 
 
 @torch.inference_mode()

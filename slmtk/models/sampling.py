@@ -20,8 +20,9 @@ class Sampling:
     """Choose among the k best, 0 among all."""
     top_p: float = 1.0
     """Choose among the fewest best that together have this probability."""
-    repetition_penalty: float = 1.0
-    """Scores of codes that the same head chose before are divided by it (multiplied where negative)."""
+    repetition_penalty: float | None = None
+    """Scores of codes that the same head chose before are divided by it (multiplied where negative); None for the
+    released setting of the model's layout: 1.2 for next-token prediction, 1.0 for multi-token prediction."""
     max_seconds: float = 20.0
     """Longer speech is cut and counted as a failure: no end."""
     loop_seconds: float = 2.0
@@ -37,10 +38,11 @@ class Sampling:
         Raises:
             ConfigError: a value is out of its range.
         """
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or self.repetition_penalty <= 0:
+        penalty = 1.0 if self.repetition_penalty is None else self.repetition_penalty
+        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1 or penalty <= 0:
             raise ConfigError(
                 "sampling needs temperature >= 0, top-k >= 0, 0 < top-p <= 1 and repetition penalty > 0; found "
-                f"{self.temperature}, {self.top_k}, {self.top_p} and {self.repetition_penalty}"
+                f"{self.temperature}, {self.top_k}, {self.top_p} and {penalty}"
             )
         if self.max_seconds <= 0 or self.loop_seconds < 0:
             raise ConfigError(

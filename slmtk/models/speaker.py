@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from slmtk.codecs.base import Codec, load_codec
 from slmtk.data.prompts import normalize_text, prefix
 from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer
 from slmtk.errors import AudioError, CodecMismatchError, ConfigError, FormatError
-from slmtk.models.generate import Generated, default_penalty, generate
+from slmtk.models.generate import Generated, generate
 from slmtk.models.sampling import Sampling
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.progress import Progress, SilentProgress
@@ -198,10 +198,6 @@ class Synthesizer:
 
     def _answer_text(self, generated: Generated) -> str:
         return self.tokenizer.decode(generated.text_ids).strip().removesuffix(ANSWER_END).strip()
-
-    def with_default_penalty(self, sampling: Sampling) -> Sampling:
-        """``sampling`` with the released repetition penalty of this model's layout."""
-        return replace(sampling, repetition_penalty=default_penalty(self.model))
 
 
 def _codes(generated: Generated) -> Tensor:

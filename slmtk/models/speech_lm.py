@@ -108,13 +108,12 @@ class SpeechLM(PreTrainedModel):  # type: ignore[misc]
             ConfigError: a placeholder without a speaker vector, or for a model that takes none.
             ShapeError: the speaker vectors have another width than the model's.
         """
-        embeddings = self.backbone.get_input_embeddings()(input_ids)
+        embeddings: Tensor = self.backbone.get_input_embeddings()(input_ids)
         if self.fusion is None:
             fused = embeddings.mean(dim=2)
         else:
-            speech = (input_ids >= self.vocabulary.code_offset(0))[..., :1] & (input_ids != self.vocabulary.eosp)[
-                ..., :1
-            ]
+            first = input_ids[..., :1]  # never <pad>: an utterance's last step begins with a frame of codes
+            speech = (first >= self.vocabulary.first_code) & (first != self.vocabulary.eosp)
             fused = torch.where(speech, self.fusion(embeddings), embeddings[:, :, 0])
         if placeholder is None or not bool((placeholder >= 0).any()):
             return fused

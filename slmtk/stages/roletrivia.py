@@ -47,8 +47,6 @@ class RoleTriviaConfig:
     """Ask the first so many questions of each split only."""
     sampling: Sampling = field(default_factory=Sampling)
     """How text and codes are chosen."""
-    model_penalty: bool = True
-    """Take the released repetition penalty of the model's layout instead of the one in ``sampling``."""
     device: str = "auto"
     """cpu, cuda, cuda:N or auto."""
     codec_checkpoint: Path | None = None
@@ -135,7 +133,7 @@ def _prepare(out: Path, questions: Sequence[Question], config: RoleTriviaConfig)
     """Take ``out`` for this run; a folder with answers of another model, file or sampling is refused."""
     files = sorted(config.model.glob("*.safetensors")) + sorted(config.model.glob("*.json"))
     weights = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    settings = [str(config.model), config.sampling, config.model_penalty, config.device, config.codec_checkpoint]
+    settings = [str(config.model), config.sampling, config.device, config.codec_checkpoint]
     key = fingerprint([to_jsonable(settings), to_jsonable(list(questions)), weights])
     run = out / RUN_NAME
     if out.exists() and any(out.iterdir()):
@@ -169,7 +167,6 @@ def _ask(
     progress: Progress,
 ) -> list[dict[str, Any]]:
     """Return the record of every question's answer; those that are not ``known`` are asked, and kept on disk."""
-    sampling = synthesizer.with_default_penalty(config.sampling) if config.model_penalty else config.sampling
     voices: dict[Path, Voice] = {}
     records = []
     with progress.task("roletrivia-bench", len(questions), "questions") as task:
@@ -178,7 +175,7 @@ def _ask(
             if record is None:
                 if question.reference not in voices:
                     voices[question.reference] = synthesizer.voice(question.reference)
-                record = _answer(question, voices[question.reference], synthesizer, sampling, out)
+                record = _answer(question, voices[question.reference], synthesizer, config.sampling, out)
                 write_json(_record(out, question), record)
             records.append(record)
             task.advance(1, question.id)

@@ -36,8 +36,6 @@ class SynthConfig:
     """Reference recordings; line n is spoken in the voice of reference n, and round again."""
     sampling: Sampling = field(default_factory=Sampling)
     """How codes are chosen."""
-    model_penalty: bool = True
-    """Take the released repetition penalty of the model's layout instead of the one in ``sampling``."""
     device: str = "auto"
     """cpu, cuda, cuda:N or auto."""
     codec_checkpoint: Path | None = None
@@ -79,16 +77,13 @@ def synth(source: str | Path, out: Path, config: SynthConfig, progress: Progress
     synthesizer = Synthesizer.load(
         config.model, device=resolve_device(config.device), codec_checkpoint=config.codec_checkpoint
     )
-    sampling = config.sampling
-    if config.model_penalty:
-        sampling = synthesizer.with_default_penalty(sampling)
     voices = _voices(lines, config, synthesizer)
     started = time.perf_counter()
-    speeches = synthesizer.speak([line.text for line in lines], voices, sampling, progress)
+    speeches = synthesizer.speak([line.text for line in lines], voices, config.sampling, progress)
     wall = time.perf_counter() - started
     wavs = _write(out, lines, voices, speeches, synthesizer)
     rows = [_row(line, voice, speech) for line, voice, speech in zip(lines, voices, speeches, strict=True)]
-    settings = {**to_jsonable(config), "sampling": to_jsonable(sampling)}
+    settings = to_jsonable(config)
     info = write_shard(out / part_name(0), synthesizer.spec, rows)
     write_index(out, synthesizer.spec, settings, fingerprint([settings, [line.text for line in lines]]), [info], 0)
     report = _report(out, speeches, wall, wavs)

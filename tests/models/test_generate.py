@@ -120,6 +120,16 @@ def always_writes(model, token):
     model.text_scores = lambda hidden: scores
 
 
+def test_next_token_models_are_penalized_as_released_unless_told_otherwise():
+    model = small_model("interleaved", 1)
+    scores = model.text_scores
+    model.text_scores = lambda hidden: scores(hidden).index_fill(0, torch.tensor([VOCABULARY.eosp]), -1000.0)
+    options = {"max_seconds": 4.0, "loop_seconds": 0}
+    codes = [run(model, Sampling(**options, repetition_penalty=penalty)).codes for penalty in (None, 1.2, 1.0)]
+    assert torch.equal(codes[0], codes[1])
+    assert not torch.equal(codes[0], codes[2])
+
+
 def test_a_model_that_never_writes_sosp_has_no_speech():
     model = small_model()
     always_writes(model, 3)

@@ -46,9 +46,6 @@ class FakeSynthesizer:
     def voice(self, path: Path) -> SimpleNamespace:
         return SimpleNamespace(id=path.stem)
 
-    def with_default_penalty(self, sampling: object) -> object:
-        return sampling
-
     def answer(
         self, questions: Sequence[str], voices: Sequence[SimpleNamespace], sampling: object
     ) -> list[SimpleNamespace]:

@@ -1,0 +1,41 @@
+"""How codes are chosen: the options that every command with a model that speaks has, each spelled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from slmtk.models.sampling import Sampling
+
+_OPTIONS = (
+    click.option("--temperature", default=0.0, show_default=True, help="0: always the best code (greedy)."),
+    click.option("--top-k", default=0, show_default=True, help="Choose among the k best codes; 0: all."),
+    click.option("--top-p", default=1.0, show_default=True, help="Choose among the best codes of this probability."),
+    click.option(
+        "--repetition-penalty", type=float, help="Default: 1.2 for next-token models, 1.0 for multi-token models."
+    ),
+    click.option("--max-seconds", default=20.0, show_default=True, help="Longer speech is cut and counts as failed."),
+    click.option("--loop-seconds", default=2.0, show_default=True, help="Repetition after which to give up; 0: never."),
+)
+_NAMES = ("temperature", "top_k", "top_p", "repetition_penalty", "max_seconds", "loop_seconds")
+
+
+def sampling_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command; `pop_sampling` takes their values out of its arguments again."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def pop_sampling(options: dict[str, Any]) -> Sampling:
+    """Take the values of `sampling_options` out of ``options`` and put them together, with the ``--seed``.
+
+    Raises:
+        ConfigError: a value is out of its range.
+    """
+    from slmtk.models.sampling import Sampling
+
+    return Sampling(seed=options.pop("seed"), **{name: options.pop(name) for name in _NAMES})

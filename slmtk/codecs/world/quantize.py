@@ -1,0 +1,65 @@
+"""Features and timbre <-> codes: content1, content2 and prosody, 1,024 codes each.
+
+A prosody code is 32 * pitch + level. Pitch 0 is unvoiced, 1..31 are -0.75..0.75 nat from the speaker's median in steps
+of 0.05. Level 0 is silence, 1 is faint (-10 nat of power, 43 dB below the speaker's level), 2..31 are -8.4..1.75 nat in
+steps of 0.35 (1.5 dB).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from slmtk.codecs.world.analysis import Features, Floats
+from slmtk.codecs.world.search import Ints, nearest_sums
+from slmtk.codecs.world.tables import Tables
+from slmtk.codecs.world.timbre import QUIETEST, Timbre
+
+_LEVELS = 32
+_PITCH_STEP, _PITCH_CENTRE = 0.05, 16
+_LEVEL_STEP, _LOUDEST = 0.35, 1.75
+_FAINT = -10.0
+_SILENT = -13.0
+SILENCE = -36.0
+"""Mean log power (nat) of decoded silence: far below one step of 16 bits."""
+_TRIES = 4
+
+
+def quantize(features: Features, timbre: Timbre, tables: Tables) -> Ints:
+    """Return codes int64 [3, T] of an utterance, given its timbre."""
+    shapes = features.cepstrum[:, 1:] - timbre.mean
+    content1, content2 = nearest_sums(shapes, tables.adapted(timbre.loadings), tables.content2, _TRIES)
+    return np.stack([content1, content2, _prosody(features, timbre)])
+
+
+def _prosody(features: Features, timbre: Timbre) -> Ints:
+    voiced = features.pitch > 0
+    height = np.log(np.where(voiced, features.pitch, 1.0)) - timbre.log_pitch
+    pitch = np.clip(np.rint(height / _PITCH_STEP) + _PITCH_CENTRE, 1, 2 * _PITCH_CENTRE - 1)
+    power = features.cepstrum[:, 0]
+    relative = power - timbre.level
+    level = np.clip(np.rint((relative - _LOUDEST) / _LEVEL_STEP) + _LEVELS - 1, 2, _LEVELS - 1)
+    level = np.where(relative < (_FAINT + _level_value(2)) / 2, 1, level)
+    silent = (relative < _SILENT) | (power < QUIETEST)
+    return np.where(voiced & ~silent, pitch, 0).astype(np.int64) * _LEVELS + np.where(silent, 0, level).astype(np.int64)
+
+
+def _level_value(level: int) -> float:
+    return _LOUDEST + (level - (_LEVELS - 1)) * _LEVEL_STEP
+
+
+def dequantize(codes: Ints, timbre: Timbre, tables: Tables) -> Features:
+    """Return the features that ``codes`` [3, T] stand for in the voice ``timbre``."""
+    shapes = tables.adapted(timbre.loadings)[codes[0]] + tables.content2[codes[1]]
+    pitch, level = codes[2] // _LEVELS, codes[2] % _LEVELS
+    values = np.array([0.0, _FAINT, *(_level_value(index) for index in range(2, _LEVELS))])
+    power = np.where(level > 0, timbre.level + values[level], SILENCE)
+    hertz = np.exp(timbre.log_pitch + (pitch - _PITCH_CENTRE) * _PITCH_STEP)
+    cepstrum = np.column_stack([power, smooth(shapes, tables.smoothing) + timbre.mean])
+    return Features(cepstrum, np.where((pitch > 0) & (level > 0), hertz, 0.0))
+
+
+def smooth(shapes: Floats, smoothing: Floats) -> Floats:
+    """Filter each column of ``shapes`` [T, 23] over frames with its row of ``smoothing`` [23, 5]; ends are repeated."""
+    reach = smoothing.shape[1] // 2
+    padded = np.pad(shapes, ((reach, reach), (0, 0)), mode="edge")
+    return np.asarray(sum(padded[k : k + len(shapes)] * smoothing[:, k] for k in range(smoothing.shape[1])))

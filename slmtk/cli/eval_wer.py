@@ -86,6 +86,17 @@ def command(ctx: click.Context, /, ref: str, hyp: str | None, out: Path | None, 
     report = eval_wer(ref, hyp, out, config, terminal_progress())
     values = to_jsonable(report)
     if sys.stdout.isatty() and not as_json:
-        values.pop("settings")  # they are in scores.json
+        values = _for_people(values)
     print_report(values, as_json=as_json, title=f"Scores in {report.out}")
     ctx.exit(3 if report.unreadable else 0)
+
+
+def _for_people(values: dict[str, Any]) -> dict[str, Any]:
+    """Rates side by side, and no settings: those are in scores.json."""
+    short = {"substitutions": "sub", "deletions": "del", "insertions": "ins"}
+    columns = ("rate", "low", "high", *short)
+    rates = {name.upper(): {short.get(key, key): values[name][key] for key in columns} for name in ("wer", "cer")}
+    means = {"WER of an utterance": values["mean_utterance_wer"], **values["similarity"]}
+    dropped = ("out", "settings", "wer", "cer", "mean_utterance_wer", "similarity")
+    shown = {key: value for key, value in values.items() if key not in dropped and value != {}}
+    return {"error rates, 95 %": rates, "means, 95 %": means, **shown}

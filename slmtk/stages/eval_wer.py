@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 SCORES_NAME = "scores.json"
 UTTERANCES_NAME = "utterances.jsonl"
-# Utterances that are held in memory and recognised together.
-_CHUNK = 32
+# Utterances that are held in memory and recognised together; the bar moves once for all of them.
+_CHUNK = 16
 
 
 @dataclass(frozen=True)

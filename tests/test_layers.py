@@ -16,7 +16,8 @@ LAYERS = (
     ("stages",),
     ("engines", "models", "report", "testing"),
     ("data",),  # prompts and vocabulary, which a model carries
-    ("codecs", "speakers", "asr", "metrics", "synthesis"),
+    ("codecs", "speakers", "asr", "metrics"),
+    ("synthesis",),  # voices without recordings, from which a codec may learn its tables
     ("shards", "corpus"),
     ("layout", "audio", "plugins", "config", "device"),
     ("spec", "progress"),

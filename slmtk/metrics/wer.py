@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
-from rapidfuzz.distance import Levenshtein
+import jiwer
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,18 @@ class Counts:
 
 
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> Counts:
-    """Count the fewest edits that make ``hypothesis`` of ``reference``.
+    """Count the fewest edits that make ``hypothesis`` of ``reference``: words without blanks in them.
 
     An empty reference counts every word heard as inserted, an empty hypothesis every word as deleted.
-    Edits come from rapidfuzz's Levenshtein alignment, which is what jiwer counts with.
+    Edits are jiwer's.
     """
-    names: dict[str, int] = {}
-    sides = [[names.setdefault(word, len(names)) for word in words] for words in (reference, hypothesis)]
-    counts = {"equal": 0, "replace": 0, "delete": 0, "insert": 0}
-    for step in Levenshtein.opcodes(*sides):
-        counts[step.tag] += max(step.src_end - step.src_start, step.dest_end - step.dest_start)
-    return Counts(counts["replace"], counts["delete"], counts["insert"], counts["equal"])
+    if not reference or not hypothesis:  # jiwer refuses an empty reference
+        return Counts(deletions=len(reference), insertions=len(hypothesis))
+    return _counts(jiwer.process_words(" ".join(reference), " ".join(hypothesis)))
+
+
+def _counts(output: jiwer.WordOutput | jiwer.CharacterOutput) -> Counts:
+    return Counts(output.substitutions, output.deletions, output.insertions, output.hits)
 
 
 def align_texts(reference: str, hypothesis: str) -> Counts:
@@ -74,7 +75,9 @@ def align_texts(reference: str, hypothesis: str) -> Counts:
 
 def align_characters(reference: str, hypothesis: str) -> Counts:
     """Align the characters of two normalised texts, single blanks between words included, as jiwer's CER does."""
-    return align(list(reference), list(hypothesis))
+    if not reference or not hypothesis:
+        return Counts(deletions=len(reference), insertions=len(hypothesis))
+    return _counts(jiwer.process_characters(reference, hypothesis))
 
 
 def corpus_counts(utterances: Iterable[Counts]) -> Counts:

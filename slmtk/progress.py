@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
+
+
+SECONDS_BETWEEN_LINES = 30.0
 
 
 class Task(Protocol):
@@ -54,8 +59,30 @@ class SilentProgress:
         """Drop the line."""
 
 
+class _LineTask(_SilentTask):
+    """Says in one line every half minute how far it is: a batch job's log shows that it lives."""
+
+    def __init__(self, label: str, total: float | None, unit: str, say: Callable[[str], None]) -> None:
+        self._label, self._total, self._unit, self._say = label, total, unit, say
+        self._done = 0.0
+        self._note = ""
+        self._said = time.monotonic()
+
+    def advance(self, amount: float, note: str | None = None) -> None:
+        self._done += amount
+        self._note = self._note if note is None else note
+        if time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            total = f" of {self._total:.0f}" if self._total else ""
+            self._say(f"{self._label}: {self._done:.0f}{total} {self._unit} {self._note}".rstrip())
+
+
 class StreamProgress(SilentProgress):
-    """Messages to stderr and no bars: for pipes and log files."""
+    """Messages to stderr, and a line now and then instead of bars: for pipes and log files."""
+
+    def task(self, label: str, total: float | None, unit: str = "") -> Task:
+        """Open a bar that is told in lines."""
+        return _LineTask(label, total, unit, self.message)
 
     def message(self, text: str) -> None:
         """Write the line to stderr."""

@@ -269,7 +269,7 @@ def _arguments(out: Path, config: TrainConfig, device: str, dev_rows: int) -> Tr
         logging_steps=config.log_every,
         logging_nan_inf_filter=False,
         bf16=bf16,
-        gradient_checkpointing=config.gradient_checkpointing,
+        **({"gradient_checkpointing": True} if config.gradient_checkpointing else {}),
         seed=config.seed,
         data_seed=config.seed,
         use_cpu=device == "cpu",

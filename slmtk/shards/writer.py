@@ -25,11 +25,14 @@ from slmtk.shards.rows import (
 )
 from slmtk.spec import CodecSpec
 
-# Dictionary indices are bit-packed: streams of 1,024 codes share one dictionary of 1,024 values and cost 10 bits a
-# code, the bound for evenly used codes. Each row group repeats the dictionary, so groups are large (a day of speech).
+# A code is an INT32 to Parquet. Byte planes (low bytes, then high bytes, ...) under zstd's entropy coder cost what the
+# codes' distribution is worth: ten bits for 1,024 codes used evenly, less for speech. Dictionary indices, bit-packed,
+# are ten bits whatever the distribution, and no compressor finds anything in them (benchmarks/LOG.md).
+_PLANES = ("codes", "speaker_vector")
+_DICTIONARY_COLUMNS = ("speaker", "language")
 _ROW_GROUP = 16_384
-_DICTIONARY_COLUMNS = ("codes.list.element", "speaker", "language")
-_MAX_DICTIONARY_BYTES = 16 << 20
+_PAGE_BYTES = 4 << 20
+_ZSTD_LEVEL = 19
 
 
 def part_name(number: int) -> str:
@@ -112,15 +115,14 @@ def write_index(
 
 
 def _writer_settings(columns: Sequence[str]) -> dict[str, Any]:
-    plain = {"speaker_vector.list.element": "BYTE_STREAM_SPLIT"} if "speaker_vector" in columns else {}
     return {
         "version": "2.6",
         "data_page_version": "1.0",
+        "data_page_size": _PAGE_BYTES,
         "compression": "zstd",
-        "compression_level": 9,
-        "use_dictionary": [name for name in _DICTIONARY_COLUMNS if name.split(".")[0] in columns],
-        "dictionary_pagesize_limit": _MAX_DICTIONARY_BYTES,
-        "column_encoding": plain or None,
+        "compression_level": _ZSTD_LEVEL,
+        "use_dictionary": list(_DICTIONARY_COLUMNS),
+        "column_encoding": {f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in _PLANES if name in columns},
         "write_statistics": ["id", "duration", "num_frames"],
         "row_group_size": _ROW_GROUP,
         "store_schema": True,

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
 
-
 SECONDS_BETWEEN_LINES = 30.0
 
 

@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, Qwen
 
 from slmtk.errors import ConfigError, FormatError
 from slmtk.models.config import SpeechLMConfig
+from slmtk.models.quiet import no_bars
 from slmtk.models.speech_lm import SpeechLM
 
 TINY_SIZES: Mapping[str, Mapping[str, int]] = {
@@ -45,7 +46,8 @@ def tiny_backbone_config(vocabulary_size: int, size: str) -> Qwen2Config:
 
 def _load_backbone(base: str, revision: str | None) -> PreTrainedModel:
     try:
-        return AutoModelForCausalLM.from_pretrained(base, revision=revision, dtype="auto")
+        with no_bars():
+            return AutoModelForCausalLM.from_pretrained(base, revision=revision, dtype="auto")
     except (OSError, ValueError, KeyError) as error:
         where = "folder" if Path(base).is_dir() else "hub id"
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)

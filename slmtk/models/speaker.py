@@ -20,6 +20,7 @@ from slmtk.data.prompts import normalize_text, prefix
 from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer
 from slmtk.errors import AudioError, CodecMismatchError, ConfigError, FormatError
 from slmtk.models.generate import Generated, generate
+from slmtk.models.quiet import no_bars
 from slmtk.models.sampling import Sampling
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.progress import Progress, SilentProgress
@@ -102,7 +103,8 @@ class Synthesizer:
                 f"the codec here is not the model's ({'; '.join(differences)}); use the same weights"
             )
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
-        network = SpeechLM.from_pretrained(model, dtype=dtype).to(device)
+        with no_bars():
+            network = SpeechLM.from_pretrained(model, dtype=dtype).to(device)
         return cls(network, load_text_tokenizer(str(model / "tokenizer")), codec, info.get("tasks", ["tts"]))
 
     @property

@@ -21,6 +21,7 @@ from slmtk.data.training_set import TrainingSet
 from slmtk.device import resolve_device
 from slmtk.errors import ConfigError, FormatError
 from slmtk.models.build import build_model
+from slmtk.models.quiet import no_bars
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.models.trainer import ProgressCallback, SpeechTrainer
 from slmtk.progress import Progress
@@ -307,7 +308,7 @@ def _run(
     if resumed:
         progress.message(f"resuming from step {resumed}")
     started = time.perf_counter()
-    with progress.task("train", config.steps or None, "steps") as task:
+    with no_bars(), progress.task("train", config.steps or None, "steps") as task:
         trainer.add_callback(ProgressCallback(task))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     dev: dict[str, Any] = {}
@@ -354,7 +355,8 @@ def _info(folder: DatasetFolder, identity: dict[str, Any], report: TrainReport |
 
 
 def _save(model: SpeechLM, folder: DatasetFolder, out: Path, identity: dict[str, Any], report: TrainReport) -> None:
-    model.save_pretrained(out)
+    with no_bars():
+        model.save_pretrained(out)
     folder.tokenizer.save(out / "tokenizer")
     write_json(out / MODEL_INFO, _info(folder, identity, report))
     shutil.rmtree(out / "checkpoints", ignore_errors=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from slmtk.config import to_jsonable
 from slmtk.data.training_set import LengthBucketSampler, TrainingSet
 from slmtk.errors import SlmtkError
 from slmtk.progress import Task
@@ -139,3 +142,25 @@ class ProgressCallback(TrainerCallback):  # type: ignore[misc]
             top1 = logs["head_top1"]
             note = f"loss {logs['loss']:.3f} text {logs['text_loss']:.3f} speech {logs['speech_loss']:.3f} "
             self._task.advance(0, note + f"top-1 {sum(top1) / len(top1):.1%}")
+
+
+class LogCallback(TrainerCallback):  # type: ignore[misc]
+    """Writes the log a line at a time while the run goes on; on resuming, lines after the checkpoint are dropped."""
+
+    def __init__(self, path: Path) -> None:
+        """``path`` of the jsonl file."""
+        self._path = path
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Begin with what the checkpoint remembers."""
+        self._write("w", state.log_history)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Add the latest line."""
+        self._write("a", state.log_history[-1:])
+
+    def _write(self, mode: str, entries: list[dict[str, Any]]) -> None:
+        with self._path.open(mode, encoding="utf-8") as file:
+            file.writelines(json.dumps(to_jsonable(entry)) + "\n" for entry in entries)

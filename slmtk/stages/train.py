@@ -23,7 +23,7 @@ from slmtk.errors import ConfigError, FormatError
 from slmtk.models.build import build_model
 from slmtk.models.quiet import no_bars
 from slmtk.models.speech_lm import SpeechLM
-from slmtk.models.trainer import ProgressCallback, SpeechTrainer
+from slmtk.models.trainer import LogCallback, ProgressCallback, SpeechTrainer
 from slmtk.progress import Progress
 from slmtk.stages.targets import write_targets
 
@@ -310,12 +310,12 @@ def _run(
     started = time.perf_counter()
     with no_bars(), progress.task("train", config.steps or None, "steps") as task:
         trainer.add_callback(ProgressCallback(task))
+        trainer.add_callback(LogCallback(out / LOG_NAME))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     dev: dict[str, Any] = {}
     if dev_set is not None:
         trainer.evaluate()
         dev = {k.removeprefix("eval_"): v for k, v in trainer.state.log_history[-1].items() if k.startswith("eval_")}
-    _write_log(out / LOG_NAME, trainer.state.log_history)
     losses = [entry for entry in trainer.state.log_history if "speech_loss" in entry]
     return TrainReport(
         model=str(out),
@@ -335,11 +335,6 @@ def last_checkpoint(folder: Path) -> Path | None:
     needed = ("model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
     whole = [path for path in folder.glob("checkpoint-*") if all((path / name).is_file() for name in needed)]
     return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
-
-
-def _write_log(path: Path, history: list[dict[str, Any]]) -> None:
-    lines = (json.dumps(to_jsonable(entry)) for entry in history)
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def _info(folder: DatasetFolder, identity: dict[str, Any], report: TrainReport | None) -> dict[str, Any]:

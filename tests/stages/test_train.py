@@ -101,6 +101,9 @@ def test_a_run_that_was_cut_and_resumed_ends_with_the_same_weights_bit_by_bit(da
     assert whole.keys() == cut.keys()
     for key in whole:
         assert torch.equal(whole[key], cut[key]), key
+    assert [line["step"] for line in log_of(tmp_path / "cut") if "head_loss" in line] == [2, 4, 6]
+    for one, other in zip(log_of(tmp_path / "whole"), log_of(tmp_path / "cut"), strict=True):
+        assert one.get("head_loss") == other.get("head_loss")
 
 
 def test_a_checkpoint_that_a_kill_cut_short_is_passed_over(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from slmtk import plugins
 from slmtk.errors import PluginError, ShapeError
@@ -31,6 +31,8 @@ class Codec(ABC):
     """Audio <-> codes. An utterance's codes depend on that utterance alone, never on its batch mates."""
 
     spec: CodecSpec
+    cpu_only: ClassVar[bool] = False
+    """True if the codec never uses a GPU, whatever device it is created for: then it runs in one process a core."""
 
     @classmethod
     @abstractmethod

@@ -98,6 +98,8 @@ def resynthesise(
     voice = None if speaker is None else folder.row(speaker)
     device = resolve_device(device)
     name = str(folder.index.get("config", {}).get("codec", folder.spec.name))
+    if device != "cpu" and load_codec(name, device=device, checkpoint=checkpoint).cpu_only:
+        device = "cpu"
     make = functools.partial(_make_decoder, name, checkpoint, device, folder, out, voice)
     rows = _choose_rows(folder, count, seed)
     total = folder.num_rows if not count else min(count, folder.num_rows)

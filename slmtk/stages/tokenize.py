@@ -121,7 +121,8 @@ def tokenize(source: Path | str, out: Path, config: TokenizeConfig, progress: Pr
     for line in (f"{source}: {corpus.describe()}", *corpus.notes):
         progress.message(line)
     device = resolve_device(config.device)
-    spec = load_codec(config.codec, device=device, checkpoint=config.codec_checkpoint).spec
+    codec = load_codec(config.codec, device=device, checkpoint=config.codec_checkpoint)
+    spec, device = codec.spec, "cpu" if codec.cpu_only else device
     plan = make_plan(corpus, spec, config.shard_hours, progress)
     begin(out, plan, overwrite=config.overwrite)
     run = _Run(corpus, spec, plan, out, config, device, progress)

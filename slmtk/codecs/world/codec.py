@@ -23,6 +23,8 @@ class WorldCodec(Codec):
     A speaker vector is level, log pitch, mean envelope (23) and the voice's loadings; see `timbre.Timbre`.
     """
 
+    cpu_only = True
+
     def __init__(self, tables: Tables, sha256: str) -> None:
         """Take ``tables``, whose file has ``sha256``."""
         self._tables = tables

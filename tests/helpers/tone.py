@@ -68,6 +68,12 @@ class SlowToneCodec(ToneCodec):
         return super().encode(wav)
 
 
+class CpuToneCodec(ToneCodec):
+    """`ToneCodec` that says it never uses a GPU."""
+
+    cpu_only = True
+
+
 class UnevenToneCodec(ToneCodec):
     """`ToneCodec` that takes 30 ms for every other pitch, so that workers overtake each other."""
 

@@ -21,6 +21,7 @@ from slmtk.cli.tokenize import command
 from slmtk.corpus import CorpusConfig
 from slmtk.errors import ConfigError, SlmtkError
 from slmtk.progress import SilentProgress
+from slmtk.stages import tokenize as tokenize_stage
 from slmtk.stages import tokenize_plan
 from slmtk.stages.tokenize import TokenizeConfig, default_out, tokenize
 from tests.helpers.tone import ToneCodec
@@ -145,6 +146,15 @@ def test_a_run_ends_cleanly_on_ctrl_c(tmp_path):
     assert code == 130
     assert "Traceback" not in stderr
     assert 1 <= len(list(out.glob("part-*.parquet"))) < 12
+
+
+def test_a_codec_that_never_uses_a_gpu_runs_in_worker_processes_beside_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tokenize_stage, "resolve_device", lambda name: "cuda:0")
+    source = write_tones(tmp_path / "in", 2)
+    # Audio that is moved to a GPU raises here, and so every input fails.
+    assert run(source, tmp_path / "out", codec="tests.helpers.tone:CpuToneCodec").failed == 0
+    with pytest.raises(SlmtkError, match="all 2 inputs failed"):
+        run(source, tmp_path / "out2")
 
 
 def test_nothing_is_done_twice(tmp_path):

@@ -41,10 +41,12 @@ say "3. What the codes hold"
 run inspect "$OUT/codes"
 
 say "4. Codes and texts -> a training set: reading aloud, and answering questions"
-run build-dataset "$OUT/codes" "$OUT/dataset" --questions "$OUT/corpus/questions.jsonl" --split-by text
+run build-dataset "$OUT/codes" "$OUT/dataset" --tokenizer bpe:512 --questions "$OUT/corpus/questions.jsonl" \
+    --split-by text
 
 say "5. Train a small model from scratch: one step predicts four frames of three streams"
-run train "$OUT/dataset" "$OUT/model" --base tiny --frames-per-step 4 --speaker-aware --learning-rate 2e-3 --steps 1500
+run train "$OUT/dataset" "$OUT/model" --base tiny --size xs --frames-per-step 4 --speaker-aware \
+    --batch-size 8 --learning-rate 2e-3 --beta2 0.99 --steps 2000
 
 say "6. Speak sentences that were never trained on, each in the voice of a reference clip"
 run synth "$OUT/corpus/unseen.jsonl" "$OUT/speech" --model "$OUT/model"

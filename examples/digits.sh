@@ -30,11 +30,11 @@ JSGF
 for part in train test; do
     awk -F '\t' -v OFS='\t' -v part="$part" -v data="$DATA" '
         NR == 1 { print "id", "path", "text", "speaker"; next }
-        $7 == part { print $2 "_" $4 "_" $5, data "/" $1, $3, $4 }' "$DATA/metadata.tsv" >"$OUT/$part.tsv"
+        $8 == part { print $2 "_" $4 "_" $5, data "/" $1, $3, $4 }' "$DATA/metadata.tsv" >"$OUT/$part.tsv"
 done
 awk -F '\t' -v OFS='\t' -v data="$DATA" '
     NR == 1 { print "id", "text", "reference"; next }
-    $7 == "test" { print $2 "_" $4 "_" $5, $3, data "/recordings/" ($2 + 5) % 10 "_" $4 "_" $5 ".flac" }' \
+    $8 == "test" { print $2 "_" $4 "_" $5, $3, data "/recordings/" ($2 + 5) % 10 "_" $4 "_" $5 ".flac" }' \
     "$DATA/metadata.tsv" >"$OUT/speak.tsv"
 
 run tokenize "$OUT/train.tsv" "$OUT/codes" --codec world

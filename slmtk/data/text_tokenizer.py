@@ -217,3 +217,25 @@ def load_text_tokenizer(name_or_folder: str | Path) -> TextTokenizer:
             f"{path} is of format {version!r}, kind {kind!r}; this slmtk reads format {FORMAT}, bytes or hub"
         )
     return ByteTokenizer() if kind == "bytes" else HubTokenizer(str(name_or_folder), name=str(name))
+
+
+_PROBES = (
+    "The quick brown fox jumps over 12,345 lazy dogs; don't they?",
+    "ÄÖÜ été 東京 Привет \u0646\u0639\u0645",
+    "  two spaces\nand\ttabs",
+)
+
+
+def tokenizer_differences(ours: TextTokenizer, theirs: TextTokenizer) -> list[str]:
+    """Lines "what: ours, theirs" if the two give different ids; empty if a model of one reads the other's ids.
+
+    Compared are the number of ids, bos, eos and the ids of a few texts in several scripts.
+    """
+    pairs: dict[str, tuple[object, object]] = {
+        "ids": (ours.vocab_size, theirs.vocab_size),
+        "bos": (ours.bos_id, theirs.bos_id),
+        "eos": (ours.eos_id, theirs.eos_id),
+    }
+    for text in _PROBES:
+        pairs[f"ids of {text!r}"] = (ours.encode(text), theirs.encode(text))
+    return [f"{what}: {mine}, {others}" for what, (mine, others) in pairs.items() if mine != others]

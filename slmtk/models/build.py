@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, Qwen2Config
+from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
 
 from slmtk.errors import ConfigError, FormatError
 from slmtk.models.config import SpeechLMConfig
@@ -74,7 +74,7 @@ def build_model(
         that no token of its tokenizer uses) is cut, new rows are drawn around the mean of the old ones.
 
     Raises:
-        ConfigError: unknown settings.
+        ConfigError: unknown settings, or the base knows fewer tokens than the dataset's text tokenizer.
         FormatError: the base cannot be loaded.
     """
     rows = int(vocabulary["size"])
@@ -83,20 +83,14 @@ def build_model(
         config = SpeechLMConfig(backbone=backbone_config.to_dict(), vocabulary=dict(vocabulary), **settings)
         return SpeechLM(config)
     backbone = _load_backbone(base, revision).float()
+    found = backbone.get_input_embeddings().num_embeddings
+    if found < int(vocabulary["text_size"]):
+        raise ConfigError(
+            f"--base {base!r} knows {found} tokens, the dataset's text tokenizer has {vocabulary['text_size']}; "
+            f"build the dataset with `--tokenizer {base}`"
+        )
     backbone.resize_token_embeddings(int(vocabulary["text_size"]), mean_resizing=False)
     backbone.resize_token_embeddings(rows)
     config = SpeechLMConfig(backbone=backbone.config.to_dict(), vocabulary=dict(vocabulary), **settings)
     new = SpeechLM(config, backbone=backbone)
     return new
-
-
-def base_tokenizer_size(base: str) -> int:
-    """Embedding rows of the base model's configuration, to check a dataset's tokenizer against it.
-
-    Raises:
-        FormatError: no configuration could be loaded.
-    """
-    try:
-        return int(AutoConfig.from_pretrained(base).vocab_size)
-    except (OSError, ValueError) as error:
-        raise FormatError(f"--base {base!r}: no model configuration could be loaded ({error})") from error

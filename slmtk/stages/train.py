@@ -17,6 +17,7 @@ from transformers.trainer_callback import ProgressCallback as TqdmCallback
 from slmtk.config import to_jsonable, write_json
 from slmtk.data.collate import collate
 from slmtk.data.dataset import DatasetFolder, open_dataset
+from slmtk.data.text_tokenizer import load_text_tokenizer, tokenizer_differences
 from slmtk.data.training_set import TrainingSet
 from slmtk.device import resolve_device
 from slmtk.errors import ConfigError, FormatError
@@ -157,6 +158,7 @@ def train(source: Path, out: Path, config: TrainConfig, progress: Progress) -> T
     if done is not None:
         progress.message(f"{out} holds the finished model of this very run; nothing to do")
         return TrainReport(**done["report"])
+    _check_tokenizer(folder, config)
     set_seed(config.seed)
     model = _new_model(folder, config)
     train_set = TrainingSet(folder, "train", model.layout, speaker_aware=config.speaker_aware)
@@ -194,6 +196,20 @@ def _new_model(folder: DatasetFolder, config: TrainConfig) -> SpeechLM:
         )
     vocabulary = folder.vocabulary.to_dict()
     return build_model(settings, vocabulary, base=config.base, size=config.size, revision=config.base_revision)
+
+
+def _check_tokenizer(folder: DatasetFolder, config: TrainConfig) -> None:
+    """A pretrained backbone must read the dataset's text ids as it learnt them."""
+    local = Path(config.base)
+    # Of a folder without a tokenizer's files transformers would make an empty one; the base's size is checked later.
+    if config.base == "tiny" or (local.is_dir() and not any(local.glob("*token*")) and not any(local.glob("vocab*"))):
+        return
+    differences = tokenizer_differences(folder.tokenizer, load_text_tokenizer(config.base))
+    if differences:
+        raise ConfigError(
+            f"the dataset's text tokenizer {folder.tokenizer.name!r} is not that of --base {config.base!r} "
+            f"({differences[0]}); build the dataset with `--tokenizer {config.base}`"
+        )
 
 
 def _previous_run(out: Path, identity: dict[str, Any]) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Qwen2Config, TrainerCallback
 
 from slmtk import audio
+from slmtk.data.bpe import train_bpe
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.errors import ConfigError, FormatError
 from slmtk.models import trainer as trainer_module
@@ -15,6 +16,7 @@ from slmtk.models.build import build_model
 from slmtk.models.speaker import Synthesizer
 from slmtk.progress import SilentProgress
 from slmtk.stages import train as stage
+from slmtk.stages.build_dataset import BuildDatasetConfig, build_dataset
 from slmtk.stages.train import train
 from tests.helpers.tiny_run import TINY, make_dataset, use_voiced_tone
 from tests.helpers.tone import VoicedToneCodec
@@ -187,6 +189,37 @@ def test_a_pretrained_backbone_keeps_its_weights_and_grows_by_the_codes(tmp_path
         again = type(model).from_pretrained(tmp_path / f"out-{tied}")
         for key, value in model.state_dict().items():
             assert torch.equal(again.state_dict()[key], value), key
+
+
+def test_a_pretrained_base_is_trained_with_its_own_tokenizer_and_with_no_other(dataset, tmp_path):
+    texts = ["Low high", "Rising falling"] * 10
+    own, other = train_bpe(texts, 300), train_bpe(["Quite different words"] * 10, 300)
+    settings = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    base = tmp_path / "base"
+    AutoModelForCausalLM.from_config(Qwen2Config(vocab_size=320, num_key_value_heads=2, **settings)).save_pretrained(
+        base
+    )
+    own.save(base)
+    config = replace(TINY, base=str(base), steps=2)
+    with pytest.raises(ConfigError, match=r"'bytes' is not that of --base .* \(ids: 259, 2"):
+        train(dataset, tmp_path / "refused", config, SILENT)
+    other.save(tmp_path / "other")
+    sources = [dataset.parent / "codes"]
+    for name, tokenizer in (("own", base), ("wrong", tmp_path / "other")):
+        build_dataset(sources, tmp_path / name, BuildDatasetConfig(tokenizer=str(tokenizer)), SILENT)
+    with pytest.raises(ConfigError, match="build the dataset with `--tokenizer"):
+        train(tmp_path / "wrong", tmp_path / "refused", config, SILENT)
+    train(tmp_path / "own", tmp_path / "model", config, SILENT)
+    loaded = Synthesizer.load(tmp_path / "model")
+    assert loaded.model.get_input_embeddings().num_embeddings == own.vocab_size + 4 + 64 + 16 + 2
+
+
+def test_a_base_that_knows_fewer_tokens_than_the_dataset_is_refused(dataset, tmp_path):
+    settings = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    base = AutoModelForCausalLM.from_config(Qwen2Config(vocab_size=100, num_key_value_heads=2, **settings))
+    base.save_pretrained(tmp_path / "base")
+    with pytest.raises(ConfigError, match="knows 100 tokens, the dataset's text tokenizer has 259"):
+        train(dataset, tmp_path / "model", replace(TINY, base=str(tmp_path / "base")), SILENT)
 
 
 def test_a_base_that_is_no_model_is_one_clear_line(dataset, tmp_path):

@@ -201,7 +201,7 @@ def test_a_pretrained_base_is_trained_with_its_own_tokenizer_and_with_no_other(d
     )
     own.save(base)
     config = replace(TINY, base=str(base), steps=2)
-    with pytest.raises(ConfigError, match=r"'bytes' is not that of --base .* \(ids: 259, 2"):
+    with pytest.raises(ConfigError, match=r"'bytes' is not that of --base .* \(ids: 259, 300"):
         train(dataset, tmp_path / "refused", config, SILENT)
     other.save(tmp_path / "other")
     sources = [dataset.parent / "codes"]

@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from slmtk.codecs.base import Encoded, load_codec
+from slmtk.errors import PluginError
+from slmtk.testing import check_codec
+from tests.helpers.tone import ToneCodec, VoicedToneCodec
+
+
+@pytest.mark.parametrize("name", ["world", "tests.helpers.tone:ToneCodec", "tests.helpers.tone:VoicedToneCodec"])
+def test_our_codecs_keep_the_contract(name):
+    check_codec(load_codec(name))
+
+
+class BatchDependent(ToneCodec):
+    def encode(self, wav):
+        codes = super().encode(wav).codes
+        return Encoded((codes + (len(wav) > 1)).clamp(max=15), None)
+
+
+class Unchecked(ToneCodec):
+    def decode(self, codes, speaker=None):
+        return self._tones(codes.clamp(max=15))
+
+
+class Loud(ToneCodec):
+    def decode(self, codes, speaker=None):
+        return 3 * super().decode(codes, speaker)
+
+
+class Forgetful(VoicedToneCodec):
+    def encode(self, wav):
+        return Encoded(super().encode(wav).codes, None)
+
+
+@pytest.mark.parametrize(
+    ("codec", "message"),
+    [
+        (BatchDependent(), "batch mates"),
+        (Unchecked(), "beyond its codebook"),
+        (Loud(), "not within"),
+        (Forgetful(), "disagree"),
+    ],
+)
+def test_a_broken_promise_is_named(codec, message):
+    with pytest.raises(PluginError, match=message):
+        check_codec(codec)
+
+
+def test_world_codes_of_one_voice_decode_in_another_with_that_voices_pitch():
+    codec = load_codec("world")
+    time = torch.arange(16_000) / 16_000
+    low, high = (
+        0.2 * sum(torch.sin(2 * torch.pi * f0 * k * time) / k for k in range(1, 15))[None] for f0 in (110.0, 220.0)
+    )
+    first, second = codec.encode(low.float()), codec.encode(high.float())
+    assert second.speaker[0, 1] - first.speaker[0, 1] == pytest.approx(torch.log(torch.tensor(2.0)).item(), abs=0.05)
+    moved = codec.encode(codec.decode(first.codes, second.speaker))
+    assert moved.speaker[0, 1] == pytest.approx(second.speaker[0, 1].item(), abs=0.05)

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, Qwen2Config, TrainerCallback
 
 from slmtk import audio
 from slmtk.data.bpe import train_bpe
+from slmtk.data.filters import FilterConfig
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.errors import ConfigError, FormatError
 from slmtk.models import trainer as trainer_module
@@ -22,6 +23,7 @@ from tests.helpers.tiny_run import TINY, make_dataset, use_voiced_tone
 from tests.helpers.tone import VoicedToneCodec
 
 SILENT = SilentProgress()
+ANY = FilterConfig(min_seconds=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +208,7 @@ def test_a_pretrained_base_is_trained_with_its_own_tokenizer_and_with_no_other(d
     other.save(tmp_path / "other")
     sources = [dataset.parent / "codes"]
     for name, tokenizer in (("own", base), ("wrong", tmp_path / "other")):
-        build_dataset(sources, tmp_path / name, BuildDatasetConfig(tokenizer=str(tokenizer)), SILENT)
+        build_dataset(sources, tmp_path / name, BuildDatasetConfig(tokenizer=str(tokenizer), filters=ANY), SILENT)
     with pytest.raises(ConfigError, match="build the dataset with `--tokenizer"):
         train(tmp_path / "wrong", tmp_path / "refused", config, SILENT)
     train(tmp_path / "own", tmp_path / "model", config, SILENT)

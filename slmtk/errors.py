@@ -34,6 +34,10 @@ class CorpusError(SlmtkError):
     """A corpus folder, manifest or dataset in which no utterances can be found."""
 
 
+class WeightsError(SlmtkError):
+    """A codec's or model's weights that are not here and cannot be fetched."""
+
+
 class PluginError(SlmtkError):
     """A plug-in that is unknown, clashes with another or breaks its contract."""
 

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from slmtk import plugins
+from slmtk.codecs.weights import Published
 from slmtk.errors import PluginError, ShapeError
 from slmtk.spec import CodecSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a codec without its weights.
+
+    Attributes:
+        spec: as the loaded codec has it, but for ``weights_sha256``.
+        published: where its weights are; None if they come with the package.
+        licence: of the weights.
+        requires: import names of packages that slmtk does not install by itself.
+        source: the paper that describes it.
+    """
+
+    spec: CodecSpec
+    published: Published | None = None
+    licence: str = "Apache-2.0"
+    requires: tuple[str, ...] = ()
+    source: str = ""
 
 
 class Encoded(NamedTuple):
@@ -31,6 +52,8 @@ class Codec(ABC):
     """Audio <-> codes. An utterance's codes depend on that utterance alone, never on its batch mates."""
 
     spec: CodecSpec
+    card: ClassVar[Card | None] = None
+    """What is known before the weights are loaded; `slmtk codecs` lists it without them."""
     cpu_only: ClassVar[bool] = False
     """True if the codec never uses a GPU, whatever device it is created for: then it runs in one process a core."""
 

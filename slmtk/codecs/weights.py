@@ -68,7 +68,7 @@ def _download(published: Published, name: str) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise WeightsError(
             f"{published.repo}/{name} is not in the cache and cannot be fetched ({_first_line(error)}); where there "
-            f"is internet run `hf download {published.repo} --revision {published.revision}`, or name a local copy with "
+            f"is internet run `hf download {published.repo} --revision {published.revision}`, or name a copy with "
             "--codec-checkpoint PATH"
         ) from error
 

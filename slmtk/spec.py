@@ -45,6 +45,8 @@ class CodecSpec:
         speaker_dim: width D of the utterance-wide speaker vector, 0 if the codec has none.
         revision: of the weights, as published (a tag or commit), or the version of embedded tables.
         weights_sha256: of the weights file, so that two codecs of one name cannot be confused.
+        source: what `slmtk.codecs.base.load_codec` was given, if that is not ``name``: "module:Class", or a plug-in's
+            name of its own. It says where to find the codec, not which one it is, so equality ignores it.
     """
 
     name: str
@@ -55,6 +57,7 @@ class CodecSpec:
     speaker_dim: int = 0
     revision: str = ""
     weights_sha256: str = ""
+    source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         """Check that the values belong together.
@@ -96,7 +99,7 @@ class CodecSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready values; `from_dict` reads them back."""
-        return {
+        values = {
             "name": self.name,
             "sample_rate": self.sample_rate,
             "frame_size": self.frame_size,
@@ -107,6 +110,7 @@ class CodecSpec:
             "revision": self.revision,
             "weights_sha256": self.weights_sha256,
         }
+        return values | ({"source": self.source} if self.source else {})
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CodecSpec:
@@ -126,6 +130,7 @@ class CodecSpec:
                 speaker_dim=int(values["speaker_dim"]),
                 revision=str(values["revision"]),
                 weights_sha256=str(values["weights_sha256"]),
+                source=str(values.get("source", "")),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"not a codec's description ({error!r} in {dict(values)!r})") from error
@@ -133,7 +138,8 @@ class CodecSpec:
     def differences(self, other: CodecSpec) -> list[str]:
         """Lines "key: ours, theirs" for every value in which ``other`` differs; empty if codes are interchangeable."""
         mine, theirs = self.to_dict(), other.to_dict()
-        return [f"{key}: {mine[key]!r}, {theirs[key]!r}" for key in mine if mine[key] != theirs[key]]
+        keys = [key for key in mine if key != "source" and mine[key] != theirs[key]]
+        return [f"{key}: {mine[key]!r}, {theirs[key]!r}" for key in keys]
 
 
 @dataclass(frozen=True)

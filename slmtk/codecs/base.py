@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from slmtk import plugins
 from slmtk.codecs.weights import Published
-from slmtk.errors import PluginError, ShapeError
+from slmtk.errors import ConfigError, PluginError, ShapeError
 from slmtk.spec import CodecSpec
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Codec(ABC):
     """What is known before the weights are loaded; `slmtk codecs` lists it without them."""
     cpu_only: ClassVar[bool] = False
     """True if the codec never uses a GPU, whatever device it is created for: then it runs in one process a core."""
+    variable_codebooks: ClassVar[bool] = False
+    """True if ``create`` also takes ``num_codebooks: int | None`` and the first so many streams can stand alone."""
 
     @classmethod
     @abstractmethod
@@ -132,8 +135,48 @@ def check_codes(codes: Tensor, spec: CodecSpec, speaker: Tensor | None = None) -
         raise ShapeError(f"speaker vectors: {found}; {spec.name} needs [{codes.shape[0]}, {spec.speaker_dim}]")
 
 
-def load_codec(name: str, *, device: str = "cpu", checkpoint: Path | None = None) -> Codec:
+def load_codec(
+    name: str, *, device: str = "cpu", checkpoint: Path | None = None, codebooks: int | None = None
+) -> Codec:
     """Load the codec that a plug-in offers as ``name``, or the class "module:Class", which need not be installed.
+
+    Args:
+        name: what ``spec.source`` then holds, unless it is the codec's own name.
+        device: where the codec runs.
+        checkpoint: a local file or folder instead of the published weights.
+        codebooks: use the first so many streams, for a lower bit rate; None uses all.
+
+    Raises:
+        PluginError: no such codec, or it is not a `Codec`.
+        MissingDependencyError: a package it needs is not installed.
+        ConfigError: the codec cannot leave out codebooks, or has not so many.
+        WeightsError: its weights are neither here nor can they be fetched.
+    """
+    kind = codec_class(name)
+    options: dict[str, Any] = {}
+    if codebooks is not None:
+        if not kind.variable_codebooks:
+            raise ConfigError(f"codec {name!r} has no choice of codebooks; leave out --codebooks {codebooks}")
+        options["num_codebooks"] = codebooks
+    codec = kind.create(device=device, checkpoint=checkpoint, **options)
+    if name != codec.spec.name:
+        codec.spec = dataclasses.replace(codec.spec, source=name)
+    return codec
+
+
+def load_codec_of(spec: CodecSpec, *, device: str = "cpu", checkpoint: Path | None = None) -> Codec:
+    """Load the codec that made codes with ``spec``, with as many codebooks; its weights may yet differ.
+
+    Raises:
+        SlmtkError: as `load_codec`.
+    """
+    name = spec.source or spec.name
+    codebooks = spec.num_codebooks if codec_class(name).variable_codebooks else None
+    return load_codec(name, device=device, checkpoint=checkpoint, codebooks=codebooks)
+
+
+def codec_class(name: str) -> type[Codec]:
+    """Import the class behind ``name``, a plug-in or "module:Class", without loading weights.
 
     Raises:
         PluginError: no such codec, or it is not a `Codec`.
@@ -142,7 +185,7 @@ def load_codec(name: str, *, device: str = "cpu", checkpoint: Path | None = None
     kind = _import_class(name) if ":" in name else plugins.load("slmtk.codecs", name)
     if not (isinstance(kind, type) and issubclass(kind, Codec)):
         raise PluginError(f"the plug-in {name!r} is {kind!r}; expected a subclass of slmtk.codecs.base.Codec")
-    return kind.create(device=device, checkpoint=checkpoint)
+    return kind
 
 
 def _import_class(name: str) -> Any:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from slmtk import audio
-from slmtk.codecs.base import Codec, load_codec
+from slmtk.codecs.base import Codec, load_codec_of
 from slmtk.data.prompts import normalize_text, prefix
 from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer
 from slmtk.errors import AudioError, CodecMismatchError, ConfigError, FormatError
@@ -96,7 +96,7 @@ class Synthesizer:
         if info.get("kind") != "model" or not (model / "config.json").is_file():
             raise FormatError(f"{model} holds no finished model; run `slmtk train` on it again to finish it")
         spec = CodecSpec.from_dict(info["codec"])
-        codec = load_codec(spec.name, device=device, checkpoint=codec_checkpoint)
+        codec = load_codec_of(spec, device=device, checkpoint=codec_checkpoint)
         differences = codec.spec.differences(spec)
         if differences:
             raise CodecMismatchError(

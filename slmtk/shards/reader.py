@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ class CodesFolder:
         """Take a folder and its index as `open_codes` has read it."""
         self.folder = folder
         self.index = index
-        self.spec = CodecSpec.from_dict(index["codec"])
+        self.spec = _found_by(CodecSpec.from_dict(index["codec"]), index.get("config", {}).get("codec"))
         self._places: dict[str, tuple[int, int]] | None = None
 
     @property
@@ -70,6 +71,13 @@ class CodesFolder:
             raise FormatError(f"{self.folder} holds no utterance {row_id!r}")
         part, offset = self._places[row_id]
         return next(read_part(self.parts[part], self.spec, skip=offset))
+
+
+def _found_by(spec: CodecSpec, name: Any) -> CodecSpec:
+    # Folders from before `CodecSpec.source` say only in their settings where the codec was found.
+    if spec.source or not isinstance(name, str) or name == spec.name:
+        return spec
+    return dataclasses.replace(spec, source=name)
 
 
 def open_codes(folder: Path) -> CodesFolder:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from slmtk import audio
-from slmtk.codecs.base import Codec, load_codec
+from slmtk.codecs.base import Codec, codec_class, load_codec_of
 from slmtk.config import write_text
 from slmtk.device import resolve_device
 from slmtk.engines.local import WorkerPool, count_cores
@@ -97,10 +97,9 @@ def resynthesise(
         raise ConfigError(f"codec {folder.spec.name!r} keeps the speaker in its codes: --voice-of cannot change it")
     voice = None if speaker is None else folder.row(speaker)
     device = resolve_device(device)
-    name = str(folder.index.get("config", {}).get("codec", folder.spec.name))
-    if device != "cpu" and load_codec(name, device=device, checkpoint=checkpoint).cpu_only:
+    if device != "cpu" and codec_class(folder.spec.source or folder.spec.name).cpu_only:
         device = "cpu"
-    make = functools.partial(_make_decoder, name, checkpoint, device, folder, out, voice)
+    make = functools.partial(_make_decoder, checkpoint, device, folder, out, voice)
     rows = _choose_rows(folder, count, seed)
     total = folder.num_rows if not count else min(count, folder.num_rows)
     started = time.monotonic()
@@ -163,9 +162,9 @@ class _Decoder:
 
 
 def _make_decoder(
-    name: str, checkpoint: Path | None, device: str, folder: CodesFolder, out: Path, voice: CodesRow | None
+    checkpoint: Path | None, device: str, folder: CodesFolder, out: Path, voice: CodesRow | None
 ) -> _Decoder:
-    codec = load_codec(name, device=device, checkpoint=checkpoint)
+    codec = load_codec_of(folder.spec, device=device, checkpoint=checkpoint)
     if codec.spec != folder.spec:
         differences = "; ".join(folder.spec.differences(codec.spec))
         raise CodecMismatchError(f"{folder.folder} was made by another codec (there, here): {differences}")

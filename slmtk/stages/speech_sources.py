@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slmtk import audio
-from slmtk.codecs.base import Codec, load_codec
+from slmtk.codecs.base import Codec, load_codec_of
 from slmtk.corpus import CorpusConfig, find_utterances, load_audio
 from slmtk.errors import AudioError, CodecMismatchError, CorpusError, FormatError
 from slmtk.shards import CodesFolder, CodesRow, open_codes
@@ -161,7 +161,7 @@ def _read_file(path: Path, sample_rate: int) -> Tensor:
 
 def _coded(folder: CodesFolder, device: str, checkpoint: Path | None) -> list[Spoken]:
     settings = folder.index.get("config", {})
-    codec = load_codec(str(settings.get("codec", folder.spec.name)), device=device, checkpoint=checkpoint)
+    codec = load_codec_of(folder.spec, device=device, checkpoint=checkpoint)
     if codec.spec != folder.spec:
         differences = "; ".join(folder.spec.differences(codec.spec))
         raise CodecMismatchError(f"{folder.folder} was made by another codec (there, here): {differences}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from slmtk import audio
-from slmtk.codecs.base import load_codec
+from slmtk.codecs.base import load_codec_of
 from slmtk.data.collate import codes_of_labels
 from slmtk.data.dataset import DatasetFolder
 from slmtk.data.training_set import TrainingSet
@@ -28,7 +28,7 @@ def write_targets(
     """
     if not count:
         return []
-    codec = load_codec(folder.spec.name, checkpoint=checkpoint)
+    codec = load_codec_of(folder.spec, checkpoint=checkpoint)
     differences = codec.spec.differences(folder.spec)
     if differences:
         raise CodecMismatchError(

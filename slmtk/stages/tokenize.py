@@ -45,6 +45,8 @@ class TokenizeConfig:
     """Audio in a part. An interrupted run goes on at the first part that is not there."""
     codec_checkpoint: Path | None = None
     """Weights to use instead of the published ones."""
+    codebooks: int | None = None
+    """Use the codec's first so many streams; None uses all. Not every codec can leave some out."""
     overwrite: bool = False
     """Delete what an earlier run has left in the folder."""
     corpus: CorpusConfig = field(default_factory=CorpusConfig)
@@ -56,6 +58,8 @@ class TokenizeConfig:
         Raises:
             ConfigError: one is not positive.
         """
+        if self.codebooks is not None and self.codebooks < 1:
+            raise ConfigError(f"--codebooks {self.codebooks} must be 1 or more")
         if self.shard_hours <= 0 or (self.workers is not None and self.workers < 1):
             raise ConfigError(f"--shard-hours {self.shard_hours} and --workers {self.workers} must be positive")
 
@@ -93,8 +97,9 @@ class TokenizeReport:
     times_real_time: float | None
 
 
-def default_out(source: Path | str, codec: str) -> Path:
+def default_out(source: Path | str, codec: str, codebooks: int | None = None) -> Path:
     """Name the folder for codes of ``source`` when the user names none: "<codec>-codes/<name of the source>"."""
+    codec = codec if codebooks is None else f"{codec}-{codebooks}"
     path = Path(source).resolve()
     name = path.parent.name if path.stem in ("metadata", "manifest") and path.is_file() else path.stem
     return Path(f"{re.sub(r'[^A-Za-z0-9_-]+', '-', codec)}-codes") / (name if path.is_file() else path.name)
@@ -121,9 +126,10 @@ def tokenize(source: Path | str, out: Path, config: TokenizeConfig, progress: Pr
     for line in (f"{source}: {corpus.describe()}", *corpus.notes):
         progress.message(line)
     device = resolve_device(config.device)
-    codec = load_codec(config.codec, device=device, checkpoint=config.codec_checkpoint)
+    codec = load_codec(config.codec, device=device, checkpoint=config.codec_checkpoint, codebooks=config.codebooks)
     spec, device = codec.spec, "cpu" if codec.cpu_only else device
-    plan = make_plan(corpus, spec, config.shard_hours, progress)
+    # Where the codec's class was found is told by the index alone: the parts' bytes must not depend on it.
+    plan = make_plan(corpus, dataclasses.replace(spec, source=""), config.shard_hours, progress)
     begin(out, plan, overwrite=config.overwrite)
     run = _Run(corpus, spec, plan, out, config, device, progress)
     run.reuse()
@@ -184,8 +190,9 @@ class _Run:
 
     def _results(self, missing: Sequence[Part]) -> Iterator[tuple[Chunk, list[CodesRow | Failure]]]:
         tasks = list(chunks(missing))
+        config = self.config
         make = functools.partial(
-            make_encoder, self.config.codec, self.config.codec_checkpoint, self.device, self.corpus.root
+            make_encoder, config.codec, config.codebooks, config.codec_checkpoint, self.device, self.corpus.root
         )
         if self.device != "cpu":
             encoder = make()
@@ -228,7 +235,8 @@ class _Run:
         failures = [result for result in results if isinstance(result, Failure)]
         metadata = {"fingerprint": self.plan.fingerprint, "failures": to_jsonable(failures)}
         path = self.out / part_name(number)
-        self.shards[number] = write_shard(path, self.spec, rows, extra_columns=self.columns, metadata=metadata)
+        spec = dataclasses.replace(self.spec, source="")
+        self.shards[number] = write_shard(path, spec, rows, extra_columns=self.columns, metadata=metadata)
         self.failures[number] = failures
 
     def finish(self, source: str, seconds_wall: float) -> TokenizeReport:
@@ -272,6 +280,7 @@ class _Run:
             "command": "tokenize",
             "source": source,
             "codec": self.config.codec,
+            "codebooks": self.config.codebooks,
             "codec_checkpoint": to_jsonable(self.config.codec_checkpoint),
             "shard_hours": self.config.shard_hours,
             "layout": self.corpus.layout,

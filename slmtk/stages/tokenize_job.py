@@ -92,13 +92,13 @@ class Encoder:
         return row
 
 
-def make_encoder(codec: str, checkpoint: Path | None, device: str, root: Path | None) -> Encoder:
+def make_encoder(codec: str, codebooks: int | None, checkpoint: Path | None, device: str, root: Path | None) -> Encoder:
     """Load the codec and return what encodes with it; called once in each process.
 
     Raises:
         SlmtkError: the codec cannot be loaded.
     """
-    return Encoder(load_codec(codec, device=device, checkpoint=checkpoint), device, root)
+    return Encoder(load_codec(codec, device=device, checkpoint=checkpoint, codebooks=codebooks), device, root)
 
 
 def column_name(name: str) -> str:

@@ -222,7 +222,7 @@ def test_codes_are_decoded_by_their_codec(tmp_path, monkeypatch):
     folder = tmp_path / "codes"
     info = write_shard(folder / part_name(0), TenthsCodec.spec, rows)
     write_index(folder, TenthsCodec.spec, {"codec": "tenths"}, "f", [info], 0)
-    monkeypatch.setattr(speech_sources, "load_codec", lambda *_, **__: TenthsCodec())
+    monkeypatch.setattr(speech_sources, "load_codec_of", lambda *_, **__: TenthsCodec())
     report = score(folder, None, tmp_path)
     assert (edits(report), report.failures) == ((0, 1, 0, 6), {"audio_empty": 1})
 

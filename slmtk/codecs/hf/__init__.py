@@ -1,0 +1,1 @@
+"""Codecs whose networks transformers implements: what slmtk adds is its codec interface, never a second network."""

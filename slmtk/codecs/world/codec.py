@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from slmtk.codecs.base import Codec, Encoded, check_codes, check_wav
+from slmtk.codecs.base import Card, Codec, Encoded, check_codes, check_wav
 from slmtk.codecs.world import analysis, synthesis
 from slmtk.codecs.world.quantize import dequantize, quantize
-from slmtk.codecs.world.tables import CODES, PATH, SHAPE, Tables, load_tables
-from slmtk.codecs.world.timbre import Timbre, estimate_timbre
+from slmtk.codecs.world.tables import CODES, PATH, Tables, load_tables
+from slmtk.codecs.world.timbre import VECTOR, Timbre, estimate_timbre
 from slmtk.spec import CodecSpec, Stream
 
 
@@ -20,15 +22,11 @@ class WorldCodec(Codec):
     """WORLD vocoder with learned codebooks: 80 frames/s, three codes of 10 bits a frame, one voice an utterance.
 
     It runs on the CPU, whatever device is asked for, and needs about 10 ms of one core per second of audio either way.
-    A speaker vector is level, log pitch, mean envelope (23) and the voice's loadings; see `timbre.Timbre`.
+    A speaker vector says how a voice differs from the average one, which is all zeros; see `timbre.Timbre`.
     """
 
-    cpu_only = True
-
-    def __init__(self, tables: Tables, sha256: str) -> None:
-        """Take ``tables``, whose file has ``sha256``."""
-        self._tables = tables
-        self.spec = CodecSpec(
+    card: ClassVar[Card] = Card(
+        CodecSpec(
             "world",
             sample_rate=analysis.SAMPLE_RATE,
             frame_size=analysis.FRAME_SIZE,
@@ -38,10 +36,18 @@ class WorldCodec(Codec):
                 Stream("prosody", CODES, "prosody"),
             ),
             family="decoupled",
-            speaker_dim=2 + SHAPE + tables.num_loadings,
-            revision="1",
-            weights_sha256=sha256,
-        )
+            speaker_dim=VECTOR,
+            revision="2",
+        ),
+        requires=("pyworld",),
+        source="WORLD vocoder: Morise, Yokomori, Ozawa 2016",
+    )
+    cpu_only = True
+
+    def __init__(self, tables: Tables, sha256: str) -> None:
+        """Take ``tables``, whose file has ``sha256``."""
+        self._tables = tables
+        self.spec = dataclasses.replace(self.card.spec, weights_sha256=sha256)
 
     @classmethod
     def create(cls, *, device: str = "cpu", checkpoint: Path | None = None) -> WorldCodec:

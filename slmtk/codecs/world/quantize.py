@@ -1,8 +1,8 @@
 """Features and timbre <-> codes: content1, content2 and prosody, 1,024 codes each.
 
-A prosody code is 32 * pitch + level. Pitch 0 is unvoiced, 1..31 are -0.75..0.75 nat from the speaker's median in steps
-of 0.05. Level 0 is silence, 1 is faint (-10 nat of power, 43 dB below the speaker's level), 2..31 are -8.4..1.75 nat in
-steps of 0.35 (1.5 dB).
+A prosody code is 32 * pitch + level, both of the average voice. Pitch 0 is unvoiced, 1..31 are -0.75..0.75 nat from the
+median in steps of 0.05. Level 0 is silence, 1 is faint (-10 nat of power, 43 dB below the speaker's level), 2..31 are
+-8.4..1.75 nat in steps of 0.35 (1.5 dB).
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import numpy as np
 from slmtk.codecs.world.analysis import Features, Floats
 from slmtk.codecs.world.search import Ints, nearest_sums
 from slmtk.codecs.world.tables import Tables
-from slmtk.codecs.world.timbre import QUIETEST, Timbre
+from slmtk.codecs.world.timbre import QUIETEST, SILENT, Timbre, Voice
 
 _LEVELS = 32
 _PITCH_STEP, _PITCH_CENTRE = 0.05, 16
 _LEVEL_STEP, _LOUDEST = 0.35, 1.75
 _FAINT = -10.0
-_SILENT = -13.0
 SILENCE = -36.0
 """Mean log power (nat) of decoded silence: far below one step of 16 bits."""
 _TRIES = 4
@@ -26,20 +25,21 @@ _TRIES = 4
 
 def quantize(features: Features, timbre: Timbre, tables: Tables) -> Ints:
     """Return codes int64 [3, T] of an utterance, given its timbre."""
-    shapes = features.cepstrum[:, 1:] - timbre.mean
-    content1, content2 = nearest_sums(shapes, tables.adapted(timbre.loadings), tables.content2, _TRIES)
-    return np.stack([content1, content2, _prosody(features, timbre)])
+    voice = Voice(timbre, tables)
+    shapes = voice.shapes_to_average(features.cepstrum[:, 1:], features.pitch > 0)
+    content1, content2 = nearest_sums(shapes, tables.coloured(timbre.shifts), tables.content2, _TRIES)
+    return np.stack([content1, content2, _prosody(features, voice)])
 
 
-def _prosody(features: Features, timbre: Timbre) -> Ints:
+def _prosody(features: Features, voice: Voice) -> Ints:
     voiced = features.pitch > 0
-    height = np.log(np.where(voiced, features.pitch, 1.0)) - timbre.log_pitch
+    height = voice.height(np.where(voiced, features.pitch, 100.0))
     pitch = np.clip(np.rint(height / _PITCH_STEP) + _PITCH_CENTRE, 1, 2 * _PITCH_CENTRE - 1)
     power = features.cepstrum[:, 0]
-    relative = power - timbre.level
+    relative = voice.loudness_to_average(power)
     level = np.clip(np.rint((relative - _LOUDEST) / _LEVEL_STEP) + _LEVELS - 1, 2, _LEVELS - 1)
     level = np.where(relative < (_FAINT + _level_value(2)) / 2, 1, level)
-    silent = (relative < _SILENT) | (power < QUIETEST)
+    silent = (relative < SILENT) | (power < QUIETEST)
     return np.where(voiced & ~silent, pitch, 0).astype(np.int64) * _LEVELS + np.where(silent, 0, level).astype(np.int64)
 
 
@@ -49,13 +49,15 @@ def _level_value(level: int) -> float:
 
 def dequantize(codes: Ints, timbre: Timbre, tables: Tables) -> Features:
     """Return the features that ``codes`` [3, T] stand for in the voice ``timbre``."""
-    shapes = tables.adapted(timbre.loadings)[codes[0]] + tables.content2[codes[1]]
+    voice = Voice(timbre, tables)
     pitch, level = codes[2] // _LEVELS, codes[2] % _LEVELS
-    values = np.array([0.0, _FAINT, *(_level_value(index) for index in range(2, _LEVELS))])
-    power = np.where(level > 0, timbre.level + values[level], SILENCE)
-    hertz = np.exp(timbre.log_pitch + (pitch - _PITCH_CENTRE) * _PITCH_STEP)
-    cepstrum = np.column_stack([power, smooth(shapes, tables.smoothing) + timbre.mean])
-    return Features(cepstrum, np.where((pitch > 0) & (level > 0), hertz, 0.0))
+    voiced = (pitch > 0) & (level > 0)
+    average = smooth(tables.coloured(timbre.shifts)[codes[0]] + tables.content2[codes[1]], tables.smoothing)
+    shapes = voice.shapes_from_average(average, voiced)
+    values = np.array([SILENT, _FAINT, *(_level_value(index) for index in range(2, _LEVELS))])
+    power = np.where(level > 0, voice.loudness_from_average(values[level]), SILENCE)
+    hertz = voice.pitch((pitch - _PITCH_CENTRE) * _PITCH_STEP)
+    return Features(np.column_stack([power, shapes]), np.where(voiced, hertz, 0.0))
 
 
 def smooth(shapes: Floats, smoothing: Floats) -> Floats:

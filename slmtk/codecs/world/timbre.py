@@ -1,9 +1,10 @@
-"""Features of an utterance -> its speaker vector: level, pitch, mean envelope and how each sound differs from average.
+"""Features of an utterance -> its speaker vector: how its voice differs from the average one.
 
-Taking out the mean alone leaves the voice in the codes (codes of A with the mean and pitch of B still sounded like A
-to a speaker encoder in two pairs of three). So the first codebook's centroids move with the voice along a few learned
-directions, as the Gaussians of a speech recogniser do. Source: eigenvoices (Kuhn, Junqua, Nguyen, Niedzielski 2000)
-with the MAP estimate of joint factor analysis (Kenny 2005).
+Taking out mean and pitch alone leaves the voice in the codes: codes of A with the mean and pitch of B still sounded
+like A to a speaker encoder in four pairs of five. So the spread of the spectrum, the loudness of voiced speech, the
+range of pitch and the colour of each kind of sound are taken out as well, each drawn towards the average voice where an
+utterance is too short to tell. Sources: covariance alignment (Sun, Feng, Saenko 2016); MAP adaptation of means
+(Reynolds, Quatieri, Dunn 2000).
 """
 
 from __future__ import annotations
@@ -11,46 +12,129 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from slmtk.codecs.world.analysis import Features, Floats
-from slmtk.codecs.world.search import nearest
-from slmtk.codecs.world.tables import SHAPE, Tables
+from slmtk.codecs.world.tables import LOUDNESS, SHAPE, SOUNDS, Tables
+
+Mask = NDArray[np.bool_]
 
 QUIETEST = -24.0
 """Mean log power (nat) below which a frame is silence: 13 dB under noise of one step of 16 bits (about -21)."""
+SPREAD = 16
+"""Coefficients whose covariance belongs to the voice; of the others it is the variance alone."""
 
 # nat of power below the level at which a frame stops to count and starts to count fully
 _FAINT, _CLEAR = -7.0, -3.0
-_MEAN_PRIOR_FRAMES = 10.0
-# Neighbouring frames say nearly the same, so that five count as one.
-_EVIDENCE = 0.2
-_ITERATIONS = 4
+# How many frames of an average voice each estimate begins with
+_MEAN_PRIOR, _SPREAD_PRIOR, _SHIFT_PRIOR, _MELODY_PRIOR = 5.0, 20.0, 1.0, 10.0
+_ITERATIONS = 3
+_UPPER = np.triu_indices(SPREAD, 1)
+# No voice's pitch or spectrum is taken to vary more than e times as much or as little as the average one's; a vector
+# that comes from elsewhere than an utterance may say so.
+_LIMIT = 1.0
+VECTOR = 3 + len(LOUDNESS) + 2 * SHAPE + SHAPE + len(_UPPER[0]) + SOUNDS * SHAPE
+"""Width of the speaker vector."""
 
 
 @dataclass(frozen=True)
 class Timbre:
-    """Whose voice it is, and how loud.
+    """How a voice, and its loudness, differ from the average: all zeros is the average voice.
 
     Attributes:
         level: log power (nat) of the loud parts of the speech.
         log_pitch: median log pitch of voiced speech, log Hz.
-        mean: float64 [23], mean shape of the envelope over the speech.
-        loadings: float64 [R], about unit variance over speakers.
+        melody: log of how much pitch moves.
+        loudness: float64 [9], quantiles of log power of voiced speech.
+        voiced, unvoiced: float64 [23], mean shapes of the envelope.
+        spread: float64 [23, 23], symmetric: matrix logarithm of the voiced covariance in units of the average one.
+        shifts: float64 [16, 23], how each kind of sound differs beyond all that.
     """
 
     level: float
     log_pitch: float
-    mean: Floats
-    loadings: Floats
+    melody: float
+    loudness: Floats
+    voiced: Floats
+    unvoiced: Floats
+    spread: Floats
+    shifts: Floats
 
     def to_vector(self) -> Floats:
-        """float64 [25 + R]: level, log pitch, mean, loadings."""
-        return np.concatenate([[self.level, self.log_pitch], self.mean, self.loadings])
+        """float64 [`VECTOR`]: the attributes in their order, of ``spread`` the diagonal and half of the rest."""
+        spread = [np.diag(self.spread), self.spread[_UPPER]]
+        scalars = [self.level, self.log_pitch, self.melody]
+        return np.concatenate([scalars, self.loudness, self.voiced, self.unvoiced, *spread, self.shifts.ravel()])
 
     @classmethod
     def from_vector(cls, vector: Floats) -> Timbre:
         """Inverse of `to_vector`."""
-        return cls(float(vector[0]), float(vector[1]), vector[2 : 2 + SHAPE], vector[2 + SHAPE :])
+        sizes = (3, len(LOUDNESS), SHAPE, SHAPE, SHAPE, len(_UPPER[0]))
+        scalars, loudness, voiced, unvoiced, diagonal, rest, shifts = np.split(vector, np.cumsum(sizes))
+        spread = np.diag(diagonal)
+        spread[_UPPER] = rest
+        spread.T[_UPPER] = rest
+        level, log_pitch, melody = (float(value) for value in scalars)
+        return cls(level, log_pitch, melody, loudness, voiced, unvoiced, spread, shifts.reshape(SOUNDS, SHAPE))
+
+
+class Voice:
+    """A timbre at work: brings shapes, pitch and loudness to the average voice, and back."""
+
+    def __init__(self, timbre: Timbre, tables: Tables) -> None:
+        """Work out what both directions need."""
+        self._timbre, self._tables = timbre, tables
+        values, vectors = np.linalg.eigh(timbre.spread)
+        values = np.exp(np.clip(values, -2 * _LIMIT, 2 * _LIMIT) / 2)
+        root, inverse = tables.roots
+        self._wider = inverse @ (vectors * values) @ vectors.T @ root
+        self._narrower = inverse @ (vectors / values) @ vectors.T @ root
+        # Knots of the way between the voice's loudness and the average one's; silence stays silence.
+        own = np.maximum.accumulate(tables.loudness + timbre.loudness + 1e-3 * np.arange(len(LOUDNESS)))
+        self._loudness = np.concatenate([own[:1] - 1e3, [min(SILENT, own[0] - 1.0)], own, own[-1:] + 1e3])
+        average = tables.loudness
+        self._average = np.concatenate([average[:1] - 1e3, [SILENT], average, average[-1:] + 1e3])
+        self._pitch = tables.pitch[0] + timbre.log_pitch
+        self._melody = float(np.exp(np.clip(timbre.melody, -_LIMIT, _LIMIT)))
+        self.level = float(tables.level[0]) + timbre.level
+
+    def shapes_to_average(self, shapes: Floats, voiced: Mask) -> Floats:
+        """Shapes [T, 23] of this voice, and where it is voiced [T] -> those of the average voice."""
+        own, average = self._timbre, self._tables
+        return np.where(
+            voiced[:, None],
+            (shapes - average.voiced - own.voiced) @ self._narrower + average.voiced,
+            shapes - own.unvoiced,
+        )
+
+    def shapes_from_average(self, shapes: Floats, voiced: Mask) -> Floats:
+        """Inverse of `shapes_to_average`."""
+        own, average = self._timbre, self._tables
+        return np.where(
+            voiced[:, None],
+            (shapes - average.voiced) @ self._wider + average.voiced + own.voiced,
+            shapes + own.unvoiced,
+        )
+
+    def height(self, pitch: Floats) -> Floats:
+        """Pitch in Hz, all positive -> nat above the median, as far as the average voice would have gone."""
+        return np.asarray((np.log(pitch) - self._pitch) / self._melody)
+
+    def pitch(self, height: Floats) -> Floats:
+        """Inverse of `height`."""
+        return np.asarray(np.exp(height * self._melody + self._pitch))
+
+    def loudness_to_average(self, power: Floats) -> Floats:
+        """Log power (nat) -> what the average voice has against its level."""
+        return np.asarray(np.interp(power - self.level, self._loudness, self._average))
+
+    def loudness_from_average(self, relative: Floats) -> Floats:
+        """Inverse of `loudness_to_average`."""
+        return np.asarray(np.interp(relative, self._average, self._loudness)) + self.level
+
+
+SILENT = -13.0
+"""Log power against the level (nat) of the average voice below which a frame is silent."""
 
 
 def speech_level(power: Floats) -> float:
@@ -71,51 +155,67 @@ def speech_weights(power: Floats, level: float) -> Floats:
     return np.where(power > QUIETEST, weights, 0.0)
 
 
-def mean_shape(features: Features, weights: Floats, prior: Floats) -> Floats:
-    """Mean shape [23] over speech, drawn towards ``prior`` where there is little."""
-    total = weights @ features.cepstrum[:, 1:] + _MEAN_PRIOR_FRAMES * prior
-    return np.asarray(total / (weights.sum() + _MEAN_PRIOR_FRAMES))
-
-
 def estimate_timbre(features: Features, tables: Tables) -> Timbre:
     """Return the timbre of an utterance; silence gives the average voice at the lowest level."""
-    power = features.cepstrum[:, 0]
+    power, shapes = features.cepstrum[:, 0], features.cepstrum[:, 1:]
     level = speech_level(power)
     weights = speech_weights(power, level)
-    voiced = (features.pitch > 0) & (weights > 0)
-    log_pitch = float(np.median(np.log(features.pitch[voiced]))) if voiced.any() else float(tables.log_pitch[0])
-    mean = mean_shape(features, weights, tables.mean)
-    shapes = features.cepstrum[:, 1:] - mean
-    return Timbre(level, log_pitch, mean, estimate_loadings(shapes, weights, tables.sounds, tables.basis, tables.noise))
+    sounding = features.pitch > 0
+    voiced, unvoiced = weights * sounding, weights * ~sounding
+    clear = voiced > 0
+    log_pitch, melody = 0.0, 0.0
+    loudness = np.zeros(len(LOUDNESS))
+    if clear.any():
+        heights = np.log(features.pitch[clear])
+        median = float(np.median(heights))
+        log_pitch = median - tables.pitch[0]
+        moves = np.abs(heights - median).sum() + _MELODY_PRIOR * tables.pitch[1]
+        melody = float(np.clip(np.log(moves / (clear.sum() + _MELODY_PRIOR) / tables.pitch[1]), -_LIMIT, _LIMIT))
+        share = clear.sum() / (clear.sum() + _MELODY_PRIOR)
+        loudness = share * (np.quantile(power[clear] - level, LOUDNESS) - tables.loudness)
+    timbre = Timbre(
+        level - float(tables.level[0]),
+        log_pitch,
+        melody,
+        loudness,
+        _mean_difference(shapes, voiced, tables.voiced),
+        _mean_difference(shapes, unvoiced, tables.unvoiced),
+        _spread(shapes, voiced, tables),
+        np.zeros((SOUNDS, SHAPE)),
+    )
+    average = Voice(timbre, tables).shapes_to_average(shapes, sounding)
+    return Timbre(**{**vars(timbre), "shifts": estimate_shifts(average, weights, tables)})
 
 
-def estimate_loadings(shapes: Floats, weights: Floats, sounds: Floats, basis: Floats, noise: Floats) -> Floats:
-    """Return how a voice differs from the average one, float64 [R]: frames take their nearest sound, in turns.
+def _mean_difference(shapes: Floats, weights: Floats, average: Floats) -> Floats:
+    return np.asarray(weights @ (shapes - average) / (weights.sum() + _MEAN_PRIOR))
+
+
+def _spread(shapes: Floats, weights: Floats, tables: Tables) -> Floats:
+    total = weights.sum()
+    centred = shapes - weights @ shapes / max(total, 1e-9)
+    _, inverse = tables.roots
+    scaled = centred @ inverse
+    prior = _SPREAD_PRIOR * np.eye(SHAPE)
+    covariance = ((scaled * weights[:, None]).T @ scaled + prior) / (total + _SPREAD_PRIOR)
+    variances = np.log(np.diag(covariance))
+    values, vectors = np.linalg.eigh(covariance[:SPREAD, :SPREAD])
+    spread = np.diag(variances)
+    spread[:SPREAD, :SPREAD] = (vectors * np.log(values)) @ vectors.T
+    return np.asarray(spread)
+
+
+def estimate_shifts(shapes: Floats, weights: Floats, tables: Tables) -> Floats:
+    """Return how a voice colours each sound, float64 [16, 23]: frames are shared out among the sounds, in turns.
 
     Args:
-        shapes: float64 [T, 23], relative to the utterance's mean.
+        shapes: float64 [T, 23], brought to the average voice but for the shifts.
         weights: float64 [T], how much a frame counts.
-        sounds: as in `Tables`, like ``basis`` and ``noise``.
+        tables: only the sounds are used.
     """
-    loadings = np.zeros(basis.shape[2])
+    shifts = np.zeros((SOUNDS, SHAPE))
     for _ in range(_ITERATIONS):
-        chosen = nearest(shapes, sounds + basis @ loadings)
-        counts = np.bincount(chosen, weights, len(sounds)).astype(np.float64)
-        sums = np.stack([np.bincount(chosen, weights * column, len(sounds)) for column in shapes.T], axis=1)
-        loadings = solve_loadings(counts, sums - counts[:, None] * sounds, basis, noise)
-    return loadings
-
-
-def solve_loadings(counts: Floats, residuals: Floats, basis: Floats, noise: Floats) -> Floats:
-    """MAP estimate, under a unit Gaussian prior, of loadings [R].
-
-    Args:
-        counts: float64 [G], frames of each sound.
-        residuals: float64 [G, 23], sum over its frames of the difference from the average voice.
-        basis: float64 [G, 23, R].
-        noise: float64 [23].
-    """
-    scaled = basis / noise[:, None]
-    precision = np.einsum("gfr,gfq,g->rq", scaled, basis, counts, optimize=True)
-    evidence = np.einsum("gfr,gf->r", scaled, residuals)
-    return np.asarray(np.linalg.solve(np.eye(len(evidence)) + _EVIDENCE * precision, _EVIDENCE * evidence))
+        shares = tables.sound_shares(shapes, shifts) * weights[:, None]
+        counts = shares.sum(axis=0)[:, None]
+        shifts = (shares.T @ shapes - counts * tables.sounds) / (counts + _SHIFT_PRIOR)
+    return shifts

@@ -1,21 +1,22 @@
-"""Features of many speakers -> the codec's tables: what voices have in common, how they differ, and two codebooks."""
+"""Features of many speakers -> the codec's tables: the average voice, the kinds of sound, and two codebooks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from slmtk.codecs.world.analysis import Features, Floats
 from slmtk.codecs.world.quantize import smooth
 from slmtk.codecs.world.search import Ints, nearest, nearest_sums
-from slmtk.codecs.world.tables import CODES, SHAPE, Tables
-from slmtk.codecs.world.timbre import estimate_loadings, mean_shape, solve_loadings, speech_level, speech_weights
+from slmtk.codecs.world.tables import CODES, LOUDNESS, SHAPE, SOUNDS, Tables
+from slmtk.codecs.world.timbre import Timbre, Voice, estimate_timbre, speech_level, speech_weights
 
 Log = Callable[[str], None]
 _QUIET_WEIGHT = 0.02
 _TAPS = 5
+_TRIES = 4
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,11 @@ class TrainingConfig:
     """How the tables are made.
 
     Attributes:
-        sounds: G, into how many kinds of sound speech is divided to compare voices.
-        loadings: R, directions in which voices may differ.
-        voice_iterations: rounds of finding voices and directions in turns.
         kmeans_iterations: rounds of each k-means.
         joint_iterations: rounds in which both codebooks are fitted to each other.
         seed: of the first centroids.
     """
 
-    sounds: int = 128
-    loadings: int = 32
-    voice_iterations: int = 12
     kmeans_iterations: int = 20
     joint_iterations: int = 4
     seed: int = 0
@@ -41,37 +36,30 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class _Frames:
-    """All frames of all speakers: shapes [T, 23] relative to their utterance, weight [T], utterance [T]."""
+    """All frames of all utterances: shapes [T, 23] of the average voice, weight [T], utterance [T]."""
 
     shapes: Floats
     weights: Floats
     owner: Ints
 
-    def of(self, utterance: int) -> tuple[Floats, Floats]:
-        chosen = self.owner == utterance
-        return self.shapes[chosen], self.weights[chosen]
+    def of(self, utterance: int) -> Floats:
+        return np.asarray(self.shapes[self.owner == utterance])
 
 
 def fit_tables(utterances: Sequence[Features], config: TrainingConfig, log: Log) -> Tables:
-    """Return tables fitted to ``utterances``, each taken as one voice, of which there should be more than R."""
+    """Return tables fitted to ``utterances``, each taken as one voice."""
     rng = np.random.default_rng(config.seed)
-    levels = [speech_level(features.cepstrum[:, 0]) for features in utterances]
-    weights = [speech_weights(f.cepstrum[:, 0], level) for f, level in zip(utterances, levels, strict=True)]
-    mean = np.mean([mean_shape(f, w, np.zeros(SHAPE)) for f, w in zip(utterances, weights, strict=True)], axis=0)
-    frames = _Frames(
-        np.concatenate([f.cepstrum[:, 1:] - mean_shape(f, w, mean) for f, w in zip(utterances, weights, strict=True)]),
-        np.concatenate(weights),
-        np.repeat(np.arange(len(utterances)), [len(f.pitch) for f in utterances]),
-    )
-    pitches = [np.log(f.pitch[(f.pitch > 0) & (w > 0)]) for f, w in zip(utterances, weights, strict=True)]
-    log_pitch = np.array([np.mean([np.median(p) for p in pitches if len(p)])])
-    sounds, basis, noise = _fit_voices(frames, config, rng, log)
-    loadings = np.stack([estimate_loadings(*frames.of(u), sounds, basis, noise) for u in range(len(utterances))])
-    content1, content2, sound = _fit_codebooks(frames, loadings, (sounds, basis), config, rng, log)
-    tables = Tables(
-        content1, content2, sound.astype(np.float64), sounds, basis, noise, mean, log_pitch, np.zeros((SHAPE, _TAPS))
-    )
-    return _fit_smoothing(tables, frames, loadings, log)
+    tables = _average_voice(utterances)
+    timbres = [estimate_timbre(features, tables) for features in utterances]
+    frames = _bring_together(utterances, timbres, tables)
+    sounds = kmeans(frames.shapes, frames.weights, SOUNDS, config.kmeans_iterations, rng)
+    error = ((frames.shapes - sounds[nearest(frames.shapes, sounds)]) ** 2).mean(axis=1)
+    variance = np.array([frames.weights @ error / frames.weights.sum()])
+    log(f"sounds: variance {variance[0]:.4f} of {_variance(frames, frames.shapes.mean(axis=0)):.4f}")
+    tables = replace(tables, sounds=sounds, sound_variance=variance)
+    shifts = [estimate_timbre(features, tables).shifts for features in utterances]
+    tables = _fit_codebooks(tables, frames, shifts, config, rng, log)
+    return _fit_smoothing(tables, frames, shifts, log)
 
 
 def kmeans(vectors: Floats, weights: Floats, count: int, iterations: int, rng: np.random.Generator) -> Floats:
@@ -90,69 +78,76 @@ def _sums(vectors: Floats, weights: Floats, index: Ints, count: int) -> tuple[Fl
     return totals.astype(np.float64), np.bincount(index, weights, count).astype(np.float64)
 
 
-def _fit_voices(
-    frames: _Frames, config: TrainingConfig, rng: np.random.Generator, log: Log
-) -> tuple[Floats, Floats, Floats]:
-    """Sounds [G, 23] of an average voice, directions [G, 23, R] in which they move, and what is left, [23].
-
-    Factor analysis in turns: voices given directions (ridge: unit prior), directions given voices (ridge: 20 frames).
-    """
-    voices, groups = int(frames.owner.max()) + 1, config.sounds
-    sounds = kmeans(frames.shapes, frames.weights, groups, config.kmeans_iterations, rng)
-    loadings = np.zeros((voices, config.loadings))
-    basis = np.zeros((groups, SHAPE, config.loadings))
-    noise = np.ones(SHAPE)
-    for iteration in range(config.voice_iterations):
-        centroids = [sounds + basis @ loadings[voice] for voice in range(voices)]
-        index = np.concatenate([nearest(frames.of(voice)[0], centroids[voice]) for voice in range(voices)])
-        totals, sizes = _sums(frames.shapes, frames.weights, frames.owner * groups + index, voices * groups)
-        totals, sizes = totals.reshape(voices, groups, SHAPE), sizes.reshape(voices, groups)
-        offsets = np.einsum("gfr,vr->vgf", basis, loadings)
-        sounds = (totals - sizes[..., None] * offsets).sum(axis=0) / np.maximum(sizes.sum(axis=0), 1e-3)[:, None]
-        residuals = totals - sizes[..., None] * sounds
-        if iteration == 0:
-            loadings, basis = _principal_directions(residuals / (sizes[..., None] + 10), config.loadings)
-        error = frames.shapes - sounds[index] - np.einsum("tfr,tr->tf", basis[index], loadings[frames.owner])
-        noise = (frames.weights @ error**2) / frames.weights.sum()
-        log(f"voices {iteration + 1}/{config.voice_iterations}: variance {noise.sum():.4f}")
-        loadings = np.stack([solve_loadings(sizes[v], residuals[v], basis, noise) for v in range(voices)])
-        loadings /= loadings.std(axis=0) + 1e-9
-        for group in range(groups):
-            precision = (loadings * sizes[:, group, None]).T @ loadings + 20 * np.eye(config.loadings)
-            basis[group] = np.linalg.solve(precision, loadings.T @ residuals[:, group]).T
-    return sounds, basis, noise
+def _variance(frames: _Frames, centre: Floats) -> float:
+    return float(frames.weights @ ((frames.shapes - centre) ** 2).mean(axis=1) / frames.weights.sum())
 
 
-def _principal_directions(offsets: Floats, count: int) -> tuple[Floats, Floats]:
-    voices, groups, _ = offsets.shape
-    left, scale, right = np.linalg.svd(offsets.reshape(voices, -1), full_matrices=False)
-    basis = (right[:count].T * scale[:count] / np.sqrt(voices)).reshape(groups, SHAPE, count)
-    return left[:, :count] * np.sqrt(voices), basis
+def _average_voice(utterances: Sequence[Features]) -> Tables:
+    """Tables without sounds or codebooks: means over voices, each of which counts the same."""
+    levels, pitches, loudness, means, covariances = [], [], [], [], []
+    for features in utterances:
+        power, shapes = features.cepstrum[:, 0], features.cepstrum[:, 1:]
+        levels.append(speech_level(power))
+        weights = speech_weights(power, levels[-1])
+        voiced, unvoiced = weights * (features.pitch > 0), weights * (features.pitch == 0)
+        heights = np.log(features.pitch[voiced > 0])
+        pitches.append([np.median(heights), np.abs(heights - np.median(heights)).mean()])
+        loudness.append(np.quantile(power[voiced > 0] - levels[-1], LOUDNESS))
+        means.append([w @ shapes / max(w.sum(), 1e-9) for w in (voiced, unvoiced)])
+        centred = shapes - means[-1][0]
+        covariances.append((centred * voiced[:, None]).T @ centred / voiced.sum())
+    voiced_mean, unvoiced_mean = np.mean(means, axis=0)
+    return Tables(
+        content1=np.zeros((CODES, SHAPE)),
+        content2=np.zeros((CODES, SHAPE)),
+        sounds=np.zeros((SOUNDS, SHAPE)),
+        sound_variance=np.ones(1),
+        voiced=voiced_mean,
+        unvoiced=unvoiced_mean,
+        covariance=np.mean(covariances, axis=0),
+        loudness=np.mean(loudness, axis=0),
+        pitch=np.mean(pitches, axis=0),
+        level=np.array([np.mean(levels)]),
+        smoothing=np.zeros((SHAPE, _TAPS)),
+    )
+
+
+def _bring_together(utterances: Sequence[Features], timbres: Sequence[Timbre], tables: Tables) -> _Frames:
+    shapes, weights = [], []
+    for features, timbre in zip(utterances, timbres, strict=True):
+        shapes.append(Voice(timbre, tables).shapes_to_average(features.cepstrum[:, 1:], features.pitch > 0))
+        power = features.cepstrum[:, 0]
+        weights.append(speech_weights(power, speech_level(power)))
+    owner = np.repeat(np.arange(len(utterances)), [len(rows) for rows in shapes])
+    return _Frames(np.concatenate(shapes), np.concatenate(weights), owner)
 
 
 def _fit_codebooks(
+    tables: Tables,
     frames: _Frames,
-    loadings: Floats,
-    voices: tuple[Floats, Floats],
+    shifts: Sequence[Floats],
     config: TrainingConfig,
     rng: np.random.Generator,
     log: Log,
-) -> tuple[Floats, Floats, Ints]:
-    """Two codebooks of an average voice, and the sound each centroid of the first belongs to."""
-    sounds, basis = voices
-    count, weights = len(loadings), np.maximum(frames.weights, _QUIET_WEIGHT)
-    index = np.concatenate([nearest(frames.of(v)[0], sounds + basis @ loadings[v]) for v in range(count)])
-    normal = frames.shapes - np.einsum("tfr,tr->tf", basis[index], loadings[frames.owner])
-    content1 = kmeans(normal, weights, CODES, config.kmeans_iterations, rng)
-    sound = nearest(content1, sounds)
-    first = _assign(frames, content1, loadings, basis, sound)
-    content2 = kmeans(first[1], weights, CODES, config.kmeans_iterations, rng)
+) -> Tables:
+    """Both codebooks: k-means one after the other, then each in turn given the other."""
+    weights = np.maximum(frames.weights, _QUIET_WEIGHT)
+    plain = np.concatenate(
+        [
+            shapes - tables.sound_shares(shapes, shift) @ shift
+            for shapes, shift in ((frames.of(voice), shift) for voice, shift in enumerate(shifts))
+        ]
+    )
+    tables = replace(tables, content1=kmeans(plain, weights, CODES, config.kmeans_iterations, rng))
+    rest = plain - tables.content1[nearest(plain, tables.content1)]
+    tables = replace(tables, content2=kmeans(rest, weights, CODES, config.kmeans_iterations, rng))
     for iteration in range(config.joint_iterations):
-        codes, normal, error = _assign_sums(frames, content1, content2, loadings, basis, sound)
+        codes, plain, error = _assign(tables, frames, shifts)
         log(f"codebooks {iteration + 1}/{config.joint_iterations}: variance {weights @ error / weights.sum():.4f}")
-        content1 = _update(content1, normal - content2[codes[1]], weights, codes[0])
-        content2 = _update(content2, normal - content1[codes[0]], weights, codes[1])
-    return content1, content2, sound
+        content1 = _update(tables.content1, plain - tables.content2[codes[1]], weights, codes[0])
+        content2 = _update(tables.content2, plain - content1[codes[0]], weights, codes[1])
+        tables = replace(tables, content1=content1, content2=content2)
+    return tables
 
 
 def _update(centroids: Floats, vectors: Floats, weights: Floats, index: Ints) -> Floats:
@@ -160,38 +155,24 @@ def _update(centroids: Floats, vectors: Floats, weights: Floats, index: Ints) ->
     return np.where(sizes[:, None] > 1, totals / np.maximum(sizes, 1e-9)[:, None], centroids)
 
 
-def _assign(frames: _Frames, content1: Floats, loadings: Floats, basis: Floats, sound: Ints) -> tuple[Ints, Floats]:
-    """First codes [T] and what they leave [T, 23], every voice with its own centroids."""
-    codes, rests = [], []
-    for voice in range(len(loadings)):
-        centroids = content1 + (basis @ loadings[voice])[sound]
-        shapes, _ = frames.of(voice)
-        codes.append(nearest(shapes, centroids))
-        rests.append(shapes - centroids[codes[-1]])
-    return np.concatenate(codes), np.concatenate(rests)
-
-
-def _assign_sums(
-    frames: _Frames, content1: Floats, content2: Floats, loadings: Floats, basis: Floats, sound: Ints
-) -> tuple[Ints, Floats, Floats]:
-    """Both codes [2, T], shapes without the voice [T, 23] and squared errors [T]."""
-    codes, normal = [], []
-    for voice in range(len(loadings)):
-        offsets = (basis @ loadings[voice])[sound]
-        shapes, _ = frames.of(voice)
-        pair = np.stack(nearest_sums(shapes, content1 + offsets, content2, 4))
+def _assign(tables: Tables, frames: _Frames, shifts: Sequence[Floats]) -> tuple[Ints, Floats, Floats]:
+    """Both codes [2, T], shapes without their voice's colour [T, 23] and squared errors [T]."""
+    codes, plain = [], []
+    for voice, shift in enumerate(shifts):
+        shapes = frames.of(voice)
+        pair = np.stack(nearest_sums(shapes, tables.coloured(shift), tables.content2, _TRIES))
         codes.append(pair)
-        normal.append(shapes - offsets[pair[0]])
-    both, shapes = np.concatenate(codes, axis=1), np.concatenate(normal)
-    return both, shapes, ((shapes - content1[both[0]] - content2[both[1]]) ** 2).sum(axis=1)
+        plain.append(shapes - (tables.centroid_shares @ shift)[pair[0]])
+    both, shapes = np.concatenate(codes, axis=1), np.concatenate(plain)
+    return both, shapes, ((shapes - tables.content1[both[0]] - tables.content2[both[1]]) ** 2).sum(axis=1)
 
 
-def _fit_smoothing(tables: Tables, frames: _Frames, loadings: Floats, log: Log) -> Tables:
+def _fit_smoothing(tables: Tables, frames: _Frames, shifts: Sequence[Floats], log: Log) -> Tables:
     """Per coefficient, the filter over five frames that brings decoded shapes nearest to the real ones."""
-    decoded, sound = [], tables.sound.astype(np.int64)
-    for voice in range(len(loadings)):
-        centroids = tables.adapted(loadings[voice])
-        codes = nearest_sums(frames.of(voice)[0], centroids, tables.content2, 4)
+    decoded = []
+    for voice, shift in enumerate(shifts):
+        centroids = tables.coloured(shift)
+        codes = nearest_sums(frames.of(voice), centroids, tables.content2, _TRIES)
         decoded.append(centroids[codes[0]] + tables.content2[codes[1]])
     shapes, root = np.concatenate(decoded), np.sqrt(frames.weights)
     filters = np.zeros((SHAPE, _TAPS))
@@ -202,4 +183,4 @@ def _fit_smoothing(tables: Tables, frames: _Frames, loadings: Floats, log: Log) 
         filters[column] = np.linalg.lstsq(taps * root[:, None], target, rcond=None)[0]
     before, after = (frames.weights @ ((s - frames.shapes) ** 2) for s in (shapes, smooth(shapes, filters)))
     log(f"smoothing: error {before.sum() / frames.weights.sum():.4f} -> {after.sum() / frames.weights.sum():.4f}")
-    return Tables(**{**vars(tables), "smoothing": filters, "sound": sound.astype(np.float64)})
+    return replace(tables, smoothing=filters)

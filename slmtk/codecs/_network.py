@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from slmtk.codecs.base import Card, Codec, Encoded, check_codes, check_wav
+from slmtk.codecs.precision import full_precision
 from slmtk.codecs.weights import load_strictly, locate, read_state, sha256_of
 from slmtk.errors import FormatError
 
@@ -110,21 +110,6 @@ class NetworkCodec(Codec):
             if self.device.type == "cpu":
                 return torch.cat([function(row[None]) for row in batch.unbind()])
             return function(batch)
-
-
-@contextmanager
-def full_precision() -> Iterator[None]:
-    """Keep a GPU from rounding products to TF32 inside, as it does in convolutions by default: that changes codes."""
-    cudnn: Any = torch.backends.cudnn
-    backends: list[Any] = [cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul]
-    before = [backend.fp32_precision for backend in backends]
-    try:
-        for backend in backends:
-            backend.fp32_precision = "ieee"
-        yield
-    finally:
-        for backend, precision in zip(backends, before, strict=True):
-            backend.fp32_precision = precision
 
 
 def fold_weight_norm(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:

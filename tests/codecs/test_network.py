@@ -14,12 +14,12 @@ from slmtk.codecs._network import (
     CodecNetwork,
     NetworkCodec,
     fold_weight_norm,
-    full_precision,
     nested,
     only_tensors,
 )
 from slmtk.codecs._seanet import PaddedConv, TrimmedTransposedConv, reflect_pad
 from slmtk.codecs.base import Card
+from slmtk.codecs.precision import full_precision
 from slmtk.codecs.weights import Published, sha256_of
 from slmtk.errors import FormatError, ShapeError
 from slmtk.spec import CodecSpec, Stream

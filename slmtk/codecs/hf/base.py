@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from slmtk import audio
 from slmtk.codecs.base import Card, Codec, Encoded, check_codes, check_wav
 from slmtk.codecs.hf.loading import CONFIG_NAME, WEIGHTS_NAME, find_folder, load_network, read_config, weights_files
+from slmtk.codecs.precision import full_precision
 from slmtk.codecs.weights import Published, sha256_of
 from slmtk.errors import ConfigError, FormatError
 from slmtk.spec import CodecSpec, Stream
@@ -122,7 +123,7 @@ class TransformersCodec(Codec):
     def _by_rows(self, network: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
         import torch
 
-        with torch.inference_mode():
+        with torch.inference_mode(), full_precision():
             # CPU kernels are chosen by the batch's size and round differently: near a boundary between two codes an
             # utterance would get other codes in company than alone.
             if batch.shape[0] > 1 and torch.device(self.device).type == "cpu":

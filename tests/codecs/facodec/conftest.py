@@ -1,4 +1,4 @@
-"""A checkpoint in the published file format with the reference's synthetic weights, and what the reference made of it."""
+"""A checkpoint in the published format with the reference's synthetic weights, and what the reference made of it."""
 
 import importlib.util
 import json

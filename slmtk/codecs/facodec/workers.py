@@ -1,0 +1,103 @@
+"""Threads for FACodec's stacks: each takes whole stretches of a signal, so that they meet once a layer.
+
+PyTorch's own threads meet once an operator, a hundred times as often: with operators of some ten microseconds that
+costs more than it gains, and everything stands still whenever another process has one of the cores.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from slmtk.codecs.facodec.snake import Scratch
+
+
+class Workers:
+    """As many threads as PyTorch may use on a CPU, one elsewhere; for one utterance, as a context."""
+
+    def __init__(self, device: torch.device) -> None:
+        """``device`` of the tensors."""
+        self._count = torch.get_num_threads() if device.type == "cpu" else 1
+        self._own = threading.local()
+        self._pool: ThreadPoolExecutor | None = None
+        self._signals = Scratch()
+        self._turn = 0
+
+    def __enter__(self) -> Self:
+        if self._count > 1:
+            count = self._count
+            ready = threading.Barrier(count + 1)
+            self._pool = ThreadPoolExecutor(count)
+            for _ in range(count):
+                self._pool.submit(_begin, ready)
+            ready.wait()
+            # The number is kept by thread, but new threads of others would begin with the one that was set last.
+            torch.set_num_threads(count)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def buffer(self, x: Tensor, *shape: int) -> Tensor:
+        """Return ``shape`` uninitialised values like ``x``'s that do not overlap it; the call after next reuses them.
+
+        Layers take turns with two buffers: memory that is new to the process costs as much as computing what fills it.
+        """
+        self._turn = 1 - self._turn
+        return self._signals.take(str(self._turn), x, *shape)
+
+    def each(self, work: Callable[[Scratch, int, int], None], stretches: Iterable[tuple[int, int]]) -> None:
+        """Call ``work`` with a thread's scratch and the ends of every stretch, in any order."""
+        if self._pool is None:
+            for start, stop in stretches:
+                work(self._scratch(), start, stop)
+        else:
+            for done in [self._pool.submit(self._run, work, start, stop) for start, stop in stretches]:
+                done.result()
+
+    def _run(self, work: Callable[[Scratch, int, int], None], start: int, stop: int) -> None:
+        with torch.inference_mode():
+            work(self._scratch(), start, stop)
+
+    def _scratch(self) -> Scratch:
+        if not hasattr(self._own, "scratch"):
+            self._own.scratch = Scratch()
+        scratch: Scratch = self._own.scratch
+        return scratch
+
+
+def _begin(ready: threading.Barrier) -> None:
+    torch.set_num_threads(1)
+    ready.wait()
+
+
+def stretches(x: Tensor, results: int, stride: int = 1) -> list[tuple[int, int]]:
+    """(start, stop) of an even number of stretches, small enough for a cache, of the ``results`` that a layer makes.
+
+    They depend on the signal alone and not on the number of threads, and with them the last bits of the result.
+
+    Args:
+        x: [C, n], what the layer takes.
+        results: how many the layer makes.
+        stride: samples of ``x`` that each of them stands for.
+    """
+    values = _STRETCH if x.device.type == "cpu" else _STRETCH_ELSEWHERE
+    most = max(1, max(_SHORTEST, values // x.shape[0]) // stride)
+    count = 2 * -(-results // (2 * most))
+    step = max(_EVEN_SHORTER // stride, -(-results // count))
+    return [(start, min(start + step, results)) for start in range(0, results, step)]
+
+
+# 0.5 MB a stretch, so that it and its temporaries stay near the core.
+_STRETCH = 1 << 17
+_STRETCH_ELSEWHERE = 1 << 24
+# Samples; a residual unit computes up to 39 beyond either end of a stretch.
+_SHORTEST = 512
+_EVEN_SHORTER = 128

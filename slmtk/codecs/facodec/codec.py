@@ -15,7 +15,7 @@ from slmtk.spec import CodecSpec, Stream
 if TYPE_CHECKING:
     from torch import Tensor
 
-from slmtk.codecs.facodec.model import Decoder, EncoderV1, EncoderV2, Redecoder
+    from slmtk.codecs.facodec.model import Decoder, EncoderV1, EncoderV2, Redecoder
 
 REPOSITORY = "amphion/naturalspeech3_facodec"
 REVISION = "314afc3ea1455ba881a0e484ef9408b6cb996736"

@@ -74,7 +74,12 @@ def uncoded(wav: Tensor) -> Tensor:
     return torch.from_numpy(synthesis.synthesize(features).clip(-1, 1).astype(np.float32))
 
 
-def measure_words(chosen: list[Recording], codec: WorldCodec, workers: int) -> dict[str, object]:
+CONDITIONS = ("original", "uncoded", "coded", "converted")
+
+
+def measure_words(
+    chosen: list[Recording], codec: WorldCodec, workers: int, only: tuple[str, ...] = CONDITIONS
+) -> dict[str, object]:
     encoded = {r.id: codec.encode(r.load()[None]) for r in chosen}
     rng = random.Random(0)
     others = {r.id: rng.choice([o for o in chosen if o.speaker != r.speaker]) for r in chosen}
@@ -87,7 +92,8 @@ def measure_words(chosen: list[Recording], codec: WorldCodec, workers: int) -> d
     recognizer = PocketsphinxRecognizer(workers=workers)
     normalize = get_normalizer("whisper-english")
     counts: dict[str, dict[str, Counts]] = {}
-    for name, make in conditions.items():
+    for name in only:
+        make = conditions[name]
         heard = recognizer.transcribe([make(r) for r in chosen])
         pairs = zip(chosen, heard, strict=True)
         counts[name] = {r.id: align(normalize(r.text).split(), normalize(h).split()) for r, h in pairs}
@@ -98,7 +104,7 @@ def measure_words(chosen: list[Recording], codec: WorldCodec, workers: int) -> d
         "recognizer": recognizer.name,
         "by_subset": table,
         "native": _row(native, counts),
-        "native_interval_95": {name: vars(_interval(native, counts[name])) for name in conditions},
+        "native_interval_95": {name: vars(_interval(native, counts[name])) for name in only},
         "native_coded_minus_original_interval_95": vars(_difference(native, counts["coded"], counts["original"])),
     }
 
@@ -171,6 +177,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--every", default=1, type=int, help="take every n-th utterance for the words")
     parser.add_argument("--offset", default=0, type=int, help="begin at this one")
+    parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=CONDITIONS, help="of the words")
     parser.add_argument("--part", choices=("words", "voices", "both"), default="both")
     parser.add_argument("--pairs", default=50, type=int)
     parser.add_argument("--seed", default=0, type=int)
@@ -183,7 +190,7 @@ def main() -> None:
     result: dict[str, object] = {"codec": codec.spec.to_dict()}
     if arguments.part != "voices":
         chosen = [r for r in everything if r.subset in NATIVE + BESIDE][arguments.offset :: arguments.every]
-        result["words"] = measure_words(chosen, codec, arguments.workers)
+        result["words"] = measure_words(chosen, codec, arguments.workers, tuple(arguments.conditions))
     if arguments.part != "words":
         # Two recordings a speaker, so that another is left to compare with; three seconds to hear a voice in.
         long = [r for r in everything if r.seconds >= 3 and r.gender in ("F", "M")]

@@ -26,8 +26,10 @@ SPREAD = 16
 
 # nat of power below the level at which a frame stops to count and starts to count fully
 _FAINT, _CLEAR = -7.0, -3.0
-# How many frames of an average voice each estimate begins with
-_MEAN_PRIOR, _SPREAD_PRIOR, _SHIFT_PRIOR, _MELODY_PRIOR = 5.0, 20.0, 1.0, 10.0
+# How many frames of an average voice each estimate begins with, for long utterances. What is said averages out over
+# seconds only: a voice estimated from one word holds that word, and takes it out of the codes.
+_MEAN_PRIOR, _SPREAD_PRIOR, _SHIFT_PRIOR, _MELODY_PRIOR = 10.0, 20.0, 1.0, 10.0
+_ENOUGH = 160.0
 _ITERATIONS = 3
 _UPPER = np.triu_indices(SPREAD, 1)
 # No voice's pitch or spectrum is taken to vary more than e times as much or as little as the average one's; a vector
@@ -163,41 +165,42 @@ def estimate_timbre(features: Features, tables: Tables) -> Timbre:
     sounding = features.pitch > 0
     voiced, unvoiced = weights * sounding, weights * ~sounding
     clear = voiced > 0
+    doubt = 1 + (_ENOUGH / max(float(weights.sum()), 1.0)) ** 2
     log_pitch, melody = 0.0, 0.0
     loudness = np.zeros(len(LOUDNESS))
     if clear.any():
         heights = np.log(features.pitch[clear])
         median = float(np.median(heights))
         log_pitch = median - tables.pitch[0]
-        moves = np.abs(heights - median).sum() + _MELODY_PRIOR * tables.pitch[1]
-        melody = float(np.clip(np.log(moves / (clear.sum() + _MELODY_PRIOR) / tables.pitch[1]), -_LIMIT, _LIMIT))
-        share = clear.sum() / (clear.sum() + _MELODY_PRIOR)
+        prior = doubt * _MELODY_PRIOR
+        moves = np.abs(heights - median).sum() + prior * tables.pitch[1]
+        melody = float(np.clip(np.log(moves / (clear.sum() + prior) / tables.pitch[1]), -_LIMIT, _LIMIT))
+        share = clear.sum() / (clear.sum() + prior)
         loudness = share * (np.quantile(power[clear] - level, LOUDNESS) - tables.loudness)
     timbre = Timbre(
         level - float(tables.level[0]),
         log_pitch,
         melody,
         loudness,
-        _mean_difference(shapes, voiced, tables.voiced),
-        _mean_difference(shapes, unvoiced, tables.unvoiced),
-        _spread(shapes, voiced, tables),
+        _mean_difference(shapes, voiced, tables.voiced, _MEAN_PRIOR),
+        _mean_difference(shapes, unvoiced, tables.unvoiced, _MEAN_PRIOR),
+        _spread(shapes, voiced, tables, doubt * _SPREAD_PRIOR),
         np.zeros((SOUNDS, SHAPE)),
     )
     average = Voice(timbre, tables).shapes_to_average(shapes, sounding)
-    return Timbre(**{**vars(timbre), "shifts": estimate_shifts(average, weights, tables)})
+    return Timbre(**{**vars(timbre), "shifts": estimate_shifts(average, weights, tables, doubt * _SHIFT_PRIOR)})
 
 
-def _mean_difference(shapes: Floats, weights: Floats, average: Floats) -> Floats:
-    return np.asarray(weights @ (shapes - average) / (weights.sum() + _MEAN_PRIOR))
+def _mean_difference(shapes: Floats, weights: Floats, average: Floats, prior: float) -> Floats:
+    return np.asarray(weights @ (shapes - average) / (weights.sum() + prior))
 
 
-def _spread(shapes: Floats, weights: Floats, tables: Tables) -> Floats:
+def _spread(shapes: Floats, weights: Floats, tables: Tables, prior: float) -> Floats:
     total = weights.sum()
     centred = shapes - weights @ shapes / max(total, 1e-9)
     _, inverse = tables.roots
     scaled = centred @ inverse
-    prior = _SPREAD_PRIOR * np.eye(SHAPE)
-    covariance = ((scaled * weights[:, None]).T @ scaled + prior) / (total + _SPREAD_PRIOR)
+    covariance = ((scaled * weights[:, None]).T @ scaled + prior * np.eye(SHAPE)) / (total + prior)
     variances = np.log(np.diag(covariance))
     values, vectors = np.linalg.eigh(covariance[:SPREAD, :SPREAD])
     spread = np.diag(variances)
@@ -205,17 +208,18 @@ def _spread(shapes: Floats, weights: Floats, tables: Tables) -> Floats:
     return np.asarray(spread)
 
 
-def estimate_shifts(shapes: Floats, weights: Floats, tables: Tables) -> Floats:
+def estimate_shifts(shapes: Floats, weights: Floats, tables: Tables, prior: float) -> Floats:
     """Return how a voice colours each sound, float64 [16, 23]: frames are shared out among the sounds, in turns.
 
     Args:
         shapes: float64 [T, 23], brought to the average voice but for the shifts.
         weights: float64 [T], how much a frame counts.
         tables: only the sounds are used.
+        prior: frames of each sound in the average voice's colour.
     """
     shifts = np.zeros((SOUNDS, SHAPE))
     for _ in range(_ITERATIONS):
         shares = tables.sound_shares(shapes, shifts) * weights[:, None]
         counts = shares.sum(axis=0)[:, None]
-        shifts = (shares.T @ shapes - counts * tables.sounds) / (counts + _SHIFT_PRIOR)
+        shifts = (shares.T @ shapes - counts * tables.sounds) / (counts + prior)
     return shifts

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from slmtk.errors import AudioError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".w64")
@@ -81,16 +83,41 @@ def read_stream(source: Path | BinaryIO, sample_rate: int | None = None) -> tupl
     Raises:
         AudioError: as `read`.
     """
-    import torch
-
     samples, rate = _decode(source)
-    wav = torch.from_numpy(samples)
-    if sample_rate is not None and sample_rate != rate:
-        wav, rate = resample(wav, rate, sample_rate), sample_rate
-    peak = float(wav.abs().max())
-    if not math.isfinite(peak):
-        raise AudioError(f"{_name(source)} holds NaN or infinite samples", kind="nan")
-    return (wav / peak if peak > 1 else wav), rate
+    return _convert(samples, rate, sample_rate, source)
+
+
+def read_span(source: Path | BinaryIO, start: int, stop: int, sample_rate: int | None = None) -> tuple[Tensor, int]:
+    """Do what `read` does for a part of a recording; memory does not depend on the length of the rest.
+
+    Args:
+        source: the file, or one that lies in memory.
+        start: first sample, at the file's own rate.
+        stop: the one behind the last; a lossy file may end up to 0.1 s earlier.
+        sample_rate: Hz to resample to; None keeps the file's own.
+
+    Raises:
+        AudioError: as `read`; "truncated" also if the recording breaks off elsewhere, where its header tells.
+    """
+    import soundfile
+
+    name = _name(source)
+    if not isinstance(source, Path):
+        source.seek(0)
+    with _open(source) as file:
+        rate = file.samplerate
+        missing = _promised_samples(file) - file.frames
+        try:
+            file.seek(start)
+            samples = _mono(file.read(stop - start, dtype="float32", always_2d=True))
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"{name} breaks off or is damaged: {error.error_string}", kind="truncated") from error
+    missing = max(missing, stop - start - len(samples))
+    if missing > rate // 10:
+        raise AudioError(f"{name} lacks {missing} samples that its header promises", kind="truncated")
+    if not len(samples):
+        raise AudioError(f"{name} holds no samples from {start} on", kind="empty")
+    return _convert(samples, rate, sample_rate, source)
 
 
 def write(path: Path, wav: Tensor, sample_rate: int) -> None:
@@ -188,6 +215,24 @@ def _open(source: Path | BinaryIO) -> Any:
         raise AudioError(f"{name} is no sound file that libsndfile can read: {error.error_string}") from error
 
 
+def _convert(
+    samples: NDArray[np.float32], rate: int, sample_rate: int | None, source: Path | BinaryIO
+) -> tuple[Tensor, int]:
+    import torch
+
+    wav = torch.from_numpy(samples)
+    if sample_rate is not None and sample_rate != rate:
+        wav, rate = resample(wav, rate, sample_rate), sample_rate
+    peak = float(wav.abs().max())
+    if not math.isfinite(peak):
+        raise AudioError(f"{_name(source)} holds NaN or infinite samples", kind="nan")
+    return (wav / peak if peak > 1 else wav), rate
+
+
+def _mono(block: NDArray[np.float32]) -> NDArray[np.float32]:
+    return block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
+
+
 def _decode(source: Path | BinaryIO) -> tuple[Any, int]:
     import numpy as np
     import soundfile
@@ -197,7 +242,7 @@ def _decode(source: Path | BinaryIO) -> tuple[Any, int]:
         rate, promised = file.samplerate, _promised_samples(file)
         try:
             while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
-                blocks.append(block[:, 0] if block.shape[1] == 1 else block.mean(axis=1))
+                blocks.append(_mono(block))
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{name} breaks off or is damaged: {error.error_string}", kind="truncated") from error
     found = sum(map(len, blocks))

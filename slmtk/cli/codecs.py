@@ -38,7 +38,7 @@ def tables(rows: dict[str, CodecRow | str]) -> list[Any]:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     for header, justify in (("codec", "left"), ("family", "left"), ("kHz", "right"), ("frames/s", "right"),
                             ("codebooks", "right"), ("bits/s", "right"), ("weights", "left"),
                             ("licence", "left")):  # fmt: skip

@@ -23,6 +23,7 @@ COMMANDS = {
     "build-dataset": "Turn codes and text into a training set.",
     "train": "Train a speech language model.",
     "synth": "Speak text with a trained model, in a reference's voice.",
+    "convert": "Speak recordings again in another voice.",
     "eval-wer": "Score speech: WER, CER, similarity, success, with intervals.",
     "roletrivia-bench": "Score spoken role-playing question answering: EM, F1, SIM, WER.",
     "codecs": "List the codecs that are installed.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,39 @@ from slmtk.progress import terminal_progress
     "--codebooks", type=click.IntRange(min=1), help="Keep only the codec's first so many streams.  [default: all]"
 )
 @device_option
-@click.option("--workers", type=click.IntRange(min=1), help="Processes on the CPU.  [default: one for each core]")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes on the CPU, or actors of a Ray cluster.  [default: one for each core; Ray: each GPU, or core]",
+)
 @click.option("--shard-hours", default=4.0, show_default=True, help="Audio in a Parquet part.")
+@click.option(
+    "--max-seconds",
+    type=float,
+    help="Split longer recordings at silences; pieces have no text.  [default: keep whole]",
+)
+@click.option(
+    "--batch-seconds",
+    type=click.FloatRange(min=0),
+    help="Audio to encode at once, of utterances of equal length; 0: each alone.  [default: 0 on the CPU, else 120]",
+)
+@click.option(
+    "--min-dnsmos",
+    type=click.FloatRange(1, 5),
+    help="Leave out what has a lower DNSMOS, as SOURCE states it or else measured.  [default: keep all]",
+)
+@click.option("--shard-id", type=click.IntRange(min=0), help="Make only the parts of this shard, 0 .. N-1.")
+@click.option("--num-shards", type=click.IntRange(min=1), help="How many shards (runs with the same OUT) there are.")
+@click.option(
+    "--engine",
+    type=click.Choice(("local", "ray")),
+    default="local",
+    show_default=True,
+    help="This machine, or an existing Ray cluster.",
+)
+@click.option(
+    "--ray-address", default="auto", show_default=True, help="Of the cluster; auto: the one this machine belongs to."
+)
 @click.option(
     "--verify-batch", is_flag=True, help="Write nothing: measure how much codes depend on what they are batched with."
 )
@@ -41,9 +73,13 @@ from slmtk.progress import terminal_progress
 @click.option("--speaker-column", help="Column of speakers.  [default: found by name]")
 @click.option("--language-column", help="Column of languages.  [default: found by name]")
 @click.option("--keep-column", "keep_columns", multiple=True, help="Also keep this column of text (repeatable).")
-@click.option("--split", help="Hugging Face dataset: which split.")
+@click.option("--split", help="Hugging Face dataset: which split. Common Voice: which table.  [default: validated]")
 @click.option("--subset", help="Hugging Face dataset: which configuration.")
+@click.option("--streaming", is_flag=True, help="Read Parquet, also of the hub, in place instead of fetching it first.")
 @click.option("--language", help="Language of utterances whose language SOURCE does not state.")
+@click.option("--push-to-hub", metavar="OWNER/NAME", help="Upload the codes as this dataset of the hub, when done.")
+@click.option("--private", is_flag=True, help="With --push-to-hub: only you can see a dataset that is made.")
+@click.option("--license", "licence", help="With --push-to-hub: licence of the codes, for example cc-by-4.0.")
 @checkpoint_option
 @json_option
 @config_option
@@ -51,25 +87,31 @@ from slmtk.progress import terminal_progress
 def command(ctx: click.Context, /, source: str, out: Path | None, as_json: bool, **options: Any) -> None:
     """Encode the audio of SOURCE into codes shards in OUT; run it again to resume.
 
-    SOURCE is a folder (LibriSpeech, LibriTTS, VCTK, LJSpeech, or any sounds with or without .txt/.lab), a csv/tsv/jsonl
-    manifest, Parquet files, or the id of a Hugging Face dataset. OUT is "<codec>-codes/<name of SOURCE>" if not given,
-    "<codec>-<N>-codes/..." with --codebooks N.
+    SOURCE is a folder (LibriSpeech, LibriTTS, VCTK, LJSpeech, Common Voice, or any sounds with or without .txt/.lab),
+    tar shards (Emilia, WebDataset), a csv/tsv/jsonl manifest, Parquet files, or the id of a Hugging Face dataset. OUT
+    is "<codec>-codes/<name of SOURCE>" if not given, "<codec>-<N>-codes/..." with --codebooks N.
     """
     from slmtk.corpus import CorpusConfig
     from slmtk.stages import tokenize as stage
+    from slmtk.stages.push import check_push, push_codes
     from slmtk.stages.tokenize_verify import verify_batch
 
+    repo, private, licence = (options.pop(name) for name in ("push_to_hub", "private", "licence"))
     verify, utterances = options.pop("verify_batch"), options.pop("verify_utterances")
-    own = {key: options.pop(key) for key in ("codec", "codebooks", "device", "workers", "shard_hours", "overwrite")}
-    checkpoint = options.pop("codec_checkpoint")
-    config = stage.TokenizeConfig(**own, codec_checkpoint=checkpoint, corpus=CorpusConfig(**options))
+    names = {field.name for field in dataclasses.fields(stage.TokenizeConfig)} & options.keys()
+    own = {key: options.pop(key) for key in names}
+    config = stage.TokenizeConfig(**own, corpus=CorpusConfig(**options))
     progress = terminal_progress()
     if verify:
         check = verify_batch(source, config, progress, utterances=utterances)
         print_report(check, as_json=as_json, title=f"Codes alone and in batches: {config.codec} on {check.device}")
         return
+    if repo:
+        check_push(repo)
     out = out or stage.default_out(source, config.codec, config.codebooks)
     progress.message(f"writing to {out}")
     report = stage.tokenize(source, out, config, progress)
     print_report(report, as_json=as_json, title=f"Codes in {report.out}")
+    if repo and report.finished:
+        progress.message(f"pushed to {push_codes(out, repo, private=private, licence=licence)}")
     ctx.exit(3 if report.failed else 0)

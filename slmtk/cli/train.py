@@ -41,6 +41,13 @@ from slmtk.cli._output import print_report
     show_default=True,
     help="Condition on a reference's speaker vector.",
 )
+@click.option(
+    "--reference",
+    type=click.Choice(["other", "own"]),
+    default="other",
+    show_default=True,
+    help="Whose vector: another recording of the same speaker, drawn anew each epoch, or the utterance's own.",
+)
 @click.option("--text-weight", default=0.2, show_default=True, help="Weight of the text's cross-entropy (grouped).")
 @click.option("--speech-weight", default=0.8, show_default=True, help="Weight of the heads' mean cross-entropy.")
 @click.option("--steps", default=0, show_default=True, help="Optimiser steps; 0: as --epochs says.")

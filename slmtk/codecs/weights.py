@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from slmtk.errors import FormatError, WeightsError
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 
@@ -112,7 +113,8 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], path: Path, un
     """Load ``state`` into ``module``: every tensor of both must be matched, but for the ``unused`` prefixes.
 
     Args:
-        module: takes the tensors, as float32 copies.
+        module: takes the tensors, in its own types. Those that need no conversion are not copied: what is mapped
+            from a file stays so, and processes that load the same file share its memory.
         state: names to tensors, as in the published file.
         path: for messages.
         unused: beginnings of names that are known and not needed (training-only heads).
@@ -132,7 +134,12 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], path: Path, un
     if shapes:
         name = min(shapes)
         raise FormatError(f"{path}: {name} is {list(given[name].shape)}; expected {list(own[name].shape)}")
-    module.load_state_dict(given, strict=True)
+    fitting = {name: tensor.to(_device(own[name], tensor), own[name].dtype) for name, tensor in given.items()}
+    module.load_state_dict(fitting, strict=True, assign=True)
+
+
+def _device(own: Tensor, given: Tensor) -> torch.device:
+    return given.device if own.is_meta else own.device
 
 
 def sha256_of(*paths: Path) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slmtk import audio
-from slmtk.corpus import folders, hub, libri, manifest
+from slmtk.corpus import commonvoice, folders, hub, libri, manifest, parquet, tars
 from slmtk.corpus.base import LAYOUTS, Corpus, CorpusConfig, is_audio, list_files
 from slmtk.errors import AudioError, CorpusError, FormatError
 from slmtk.spec import Utterance, check_unique_ids
@@ -23,6 +23,7 @@ __all__ = [
     "Corpus",
     "CorpusConfig",
     "find_utterances",
+    "known_seconds",
     "load_audio",
     "open_audio",
     "relative_source",
@@ -35,10 +36,11 @@ _FOLDER_LAYOUTS: dict[str, Callable[[Path, Sequence[Path]], Corpus]] = {
     "ljspeech": folders.ljspeech,
     "folder": folders.plain,
 }
+_TAR_LAYOUTS = ("emilia", "webdataset")
 
 
 def find_utterances(source: Path | str, config: CorpusConfig | None = None) -> Corpus:
-    """Find the utterances of a folder, a manifest, Parquet files or a Hugging Face dataset.
+    """Find the utterances of a folder, a manifest, tar shards, Parquet files or a Hugging Face dataset.
 
     Args:
         source: a path, or "owner/name" of a dataset of the hub if there is no such path.
@@ -77,27 +79,44 @@ def open_audio(utterance: Utterance) -> Path | io.BytesIO:
     """Return where the encoded sound of ``utterance`` lies: a file, or bytes in memory.
 
     Raises:
-        AudioError: the dataset's cell is empty.
+        AudioError: the dataset's cell is empty, or the tar is not what it was.
     """
+    if utterance.path is not None and isinstance(utterance.locator, tars.TarMember):
+        return tars.open_member(utterance.path, utterance.locator)
     if utterance.path is not None:
         return utterance.path
+    if isinstance(utterance.locator, parquet.ParquetCell):
+        return parquet.open_cell(utterance.locator)
     if not isinstance(utterance.locator, hub.ArrowCell):
         raise AudioError(f"utterance {utterance.id!r} has neither a file nor a place in a dataset", kind="missing")
     return hub.open_cell(utterance.locator)
+
+
+def known_seconds(utterance: Utterance) -> float | None:
+    """Return the duration that the corpus itself states, so that the sound need not be read; None if it does not.
+
+    Of Parquet files that are read where they lie it is an estimate.
+    """
+    return utterance.locator.seconds if isinstance(utterance.locator, (tars.TarMember, parquet.ParquetCell)) else None
 
 
 def relative_source(utterance: Utterance, root: Path | None) -> str:
     """Name the sound file of ``utterance`` for other machines: relative to ``root`` where it lies in it."""
     if utterance.path is None:
         return f"row {utterance.locator.row}"
+    path = utterance.path
+    if isinstance(utterance.locator, tars.TarMember):
+        path = path / utterance.locator.name
     if root is None:
-        return str(utterance.path)
-    relative = os.path.relpath(utterance.path, root)
-    return str(utterance.path) if relative.startswith("..") else Path(relative).as_posix()
+        return str(path)
+    relative = os.path.relpath(path, root)
+    return str(path) if relative.startswith("..") else Path(relative).as_posix()
 
 
 def _read(source: Path | str, config: CorpusConfig) -> Corpus:
     path = Path(source)
+    if config.streaming:
+        return _stream(path, str(source), config)
     if not path.exists():
         if config.layout in ("auto", "hf") and hub.looks_like_hub_id(str(source)):
             return hub.hub(str(source), config)
@@ -105,17 +124,27 @@ def _read(source: Path | str, config: CorpusConfig) -> Corpus:
     return _read_file(path, config) if path.is_file() else _read_folder(path, config)
 
 
+def _stream(path: Path, source: str, config: CorpusConfig) -> Corpus:
+    if config.layout not in ("auto", "hf") or not (path.exists() or hub.looks_like_hub_id(source)):
+        raise CorpusError(
+            f"{source} with layout {config.layout!r}: --streaming takes Parquet files, or a dataset's id (owner/name)"
+        )
+    return parquet.stream(path if path.exists() else source, config)
+
+
 def _read_file(path: Path, config: CorpusConfig) -> Corpus:
     suffix = path.suffix.lower()
     if suffix in manifest.SUFFIXES and config.layout in ("auto", "manifest"):
         return manifest.manifest(path, config)
+    if tars.is_tar(path) and config.layout in ("auto", *_TAR_LAYOUTS):
+        return tars.webdataset(path.parent, [path], config)
     if suffix == ".parquet" and config.layout in ("auto", "hf"):
         return hub.hub(path, config, [path])
     if is_audio(path) and config.layout in ("auto", "folder"):
         beside = [path.with_suffix(end) for end in (".txt", ".lab")]
         return folders.plain(path.parent, [path, *(text for text in beside if text.is_file())])
     raise CorpusError(
-        f"{path} cannot be read with layout {config.layout!r}; expected a folder, a sound file, .parquet or "
+        f"{path} cannot be read with layout {config.layout!r}; expected a folder, a sound file, .tar, .parquet or "
         f"{', '.join(manifest.SUFFIXES)}"
     )
 
@@ -129,6 +158,10 @@ def _read_folder(root: Path, config: CorpusConfig) -> Corpus:
     layout = config.layout if config.layout != "auto" else _guess(root, files)
     if layout == "manifest":
         return manifest.manifest(_only_table(root), config)
+    if layout == "commonvoice":
+        return commonvoice.commonvoice(root, files, config)
+    if layout in _TAR_LAYOUTS:
+        return tars.webdataset(root, [path for path in files if tars.is_tar(path)], config)
     if layout == "hf":
         parquet = [path for path in files if path.suffix == ".parquet"]
         if not parquet:
@@ -147,10 +180,15 @@ def _guess(root: Path, files: Sequence[Path]) -> str:
         return "vctk"
     if folders.is_ljspeech(root):
         return "ljspeech"
+    if commonvoice.tables(files):
+        return "commonvoice"
     if any((root / name).is_file() for name in manifest.NAMES):
         return "manifest"
-    if not any(is_audio(path) for path in files) and any(name.endswith(".parquet") for name in names):
-        return "hf"
+    if not any(is_audio(path) for path in files):
+        if any(tars.is_tar(path) for path in files):
+            return "webdataset"
+        if any(name.endswith(".parquet") for name in names):
+            return "hf"
     return "folder"
 
 

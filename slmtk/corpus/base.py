@@ -11,7 +11,19 @@ from slmtk import audio
 from slmtk.errors import ConfigError, CorpusError
 from slmtk.spec import Utterance
 
-LAYOUTS = ("auto", "librispeech", "libritts", "vctk", "ljspeech", "folder", "manifest", "hf")
+LAYOUTS = (
+    "auto",
+    "librispeech",
+    "libritts",
+    "vctk",
+    "ljspeech",
+    "commonvoice",
+    "emilia",
+    "webdataset",
+    "folder",
+    "manifest",
+    "hf",
+)
 
 
 @dataclass(frozen=True)
@@ -33,9 +45,11 @@ class CorpusConfig:
     keep_columns: tuple[str, ...] = ()
     """Columns of text to keep beside those above; columns of numbers are always kept."""
     split: str | None = None
-    """Hugging Face dataset: which split."""
+    """Hugging Face dataset: which split. Common Voice: which table, for example "train"; None takes "validated"."""
     subset: str | None = None
     """Hugging Face dataset: which configuration of it."""
+    streaming: bool = False
+    """Parquet files, here or of a dataset of the hub: read them where they lie instead of fetching them first."""
     language: str | None = None
     """Language of the utterances whose language the corpus does not state."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,23 +28,31 @@ def manifest(table: Path, config: CorpusConfig) -> Corpus:
     Raises:
         CorpusError: the table is no table, lacks a column, or none of its first files is there.
     """
-    rows = _read_rows(table)
-    if not rows:
-        raise CorpusError(f"{table} has no rows")
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = choose_columns(names, _number_columns(names, rows), config, str(table))
+    rows = read_rows(table)
+    columns = find_columns(rows, config, table)
     cells = [as_text(row.get(columns.audio)) for row in rows]
     if None in cells:
         raise CorpusError(f"{table}, row {cells.index(None) + 1}: column {columns.audio!r} is empty")
     root = _find_root(table, [cell for cell in cells if cell], columns.audio)
     paths = [root / cell for cell in cells if cell]
     ids = _ids(rows, columns, paths, root, table)
-    utterances = [_utterance(*entry, columns) for entry in zip(ids, paths, rows, strict=True)]
+    utterances = [make_utterance(*entry, columns) for entry in zip(ids, paths, rows, strict=True)]
     untold = sum(utterance.text is None for utterance in utterances)
     return Corpus("manifest", root, utterances, count_note(untold, "rows have no text"))
 
 
-def _utterance(utterance_id: str, path: Path, row: dict[str, Any], columns: Columns) -> Utterance:
+def find_columns(rows: Sequence[dict[str, Any]], config: CorpusConfig, table: Path) -> Columns:
+    """Find which column of ``rows`` is what.
+
+    Raises:
+        CorpusError: as `choose_columns`.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return choose_columns(names, _number_columns(names, rows), config, str(table))
+
+
+def make_utterance(utterance_id: str, path: Path, row: dict[str, Any], columns: Columns) -> Utterance:
+    """Put a row's cells where they belong."""
     text, speaker, language = (
         as_text(row.get(name)) if name else None for name in (columns.text, columns.speaker, columns.language)
     )
@@ -59,11 +68,23 @@ def _ids(rows: Sequence[dict[str, Any]], columns: Columns, paths: Sequence[Path]
     return [utterance_id for utterance_id in ids if utterance_id]
 
 
-def _read_rows(table: Path) -> list[dict[str, Any]]:
-    text = read_text_file(table)
+def read_rows(table: Path) -> list[dict[str, Any]]:
+    """Read all rows of a csv, tsv or jsonl table by the names of their columns.
+
+    Raises:
+        CorpusError: it is none, or has no rows.
+    """
+    # Not str.splitlines: it would also break texts at U+2028 and the like, which end no line of a table.
+    lines = list(io.StringIO(read_text_file(table), newline=""))
+    rows = _parse_rows(table, lines)
+    if not rows:
+        raise CorpusError(f"{table} has no rows")
+    return rows
+
+
+def _parse_rows(table: Path, lines: Sequence[str]) -> list[dict[str, Any]]:
     if table.suffix.lower() == ".jsonl":
-        return [_json_row(table, number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-    lines = text.splitlines(keepends=True)
+        return [_json_row(table, number, line) for number, line in enumerate(lines, 1) if line.strip()]
     if table.suffix.lower() == ".tsv":
         # Quotation marks in a tsv are speech, not quoting: a lone one would swallow the rows after it.
         reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)

@@ -158,6 +158,7 @@ class DatasetRows:
     Attributes:
         num_frames: int32 [rows], T of every row.
         num_text_tokens: int32 [rows].
+        speakers: of every row; None where nobody said who it is.
     """
 
     def __init__(self, files: list[Path], spec: CodecSpec, cache_bytes: int) -> None:
@@ -172,14 +173,16 @@ class DatasetRows:
         self._places: list[tuple[Path, int]] = []
         sizes: list[int] = []
         frames, tokens = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
+        self.speakers: list[str | None] = []
         for path in files:
             part = _open_part(path, spec)
             for group in range(part.metadata.num_row_groups):
                 self._places.append((path, group))
                 sizes.append(part.metadata.row_group(group).num_rows)
-            table = part.read(columns=["num_frames", "num_text_tokens"])
+            table = part.read(columns=["num_frames", "num_text_tokens", "speaker"])
             frames.append(table["num_frames"].to_numpy())
             tokens.append(table["num_text_tokens"].to_numpy())
+            self.speakers += table["speaker"].to_pylist()
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self.num_frames: NDArray[np.int32] = np.concatenate(frames)
         self.num_text_tokens: NDArray[np.int32] = np.concatenate(tokens)

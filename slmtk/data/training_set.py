@@ -23,13 +23,48 @@ PROMPT_TOKENS = 40
 class TrainingSet(Dataset[Example]):
     """Rows of one split as `Example`."""
 
-    def __init__(self, folder: DatasetFolder, split: str, layout: Layout, *, speaker_aware: bool) -> None:
-        """Open ``split`` of ``folder`` for a model of ``layout``."""
+    def __init__(
+        self,
+        folder: DatasetFolder,
+        split: str,
+        layout: Layout,
+        *,
+        speaker_aware: bool,
+        reference: str = "other",
+        seed: int = 0,
+    ) -> None:
+        """Open ``split`` of ``folder`` for a model of ``layout``.
+
+        ``reference`` is whose speaker vector conditions a row: that of "other" recordings of the same speaker, drawn
+        anew in each epoch from ``seed``, or the row's "own".
+        """
         self._tokenizer = folder.tokenizer
         self._vocabulary = folder.vocabulary
         self._layout = layout
         self._speaker_aware = speaker_aware
         self.rows = folder.rows(split)
+        self._seed, self._epoch = seed, 0
+        self._peers: dict[str, list[int]] = {}
+        if speaker_aware and reference == "other":
+            for place, speaker in enumerate(self.rows.speakers):
+                if speaker is not None:
+                    self._peers.setdefault(speaker, []).append(place)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the references of ``epoch``; the data loader calls this, on resuming too."""
+        self._epoch = epoch
+
+    def reference_of(self, index: int) -> int:
+        """Row whose speaker vector conditions row ``index``: its own if its speaker has no other or is not known.
+
+        A vector estimated from the very speech that is to be predicted tells of its words, and a model that has learnt
+        to read them there does not heed the text.
+        """
+        peers = self._peers.get(self.rows.speakers[index] or "", [])
+        if len(peers) < 2:
+            return index
+        chosen = peers[int(np.random.default_rng([self._seed, self._epoch, index]).integers(len(peers) - 1))]
+        return peers[-1] if chosen == index else chosen
 
     def __len__(self) -> int:
         """Rows of the split."""
@@ -44,9 +79,10 @@ class TrainingSet(Dataset[Example]):
         row = self.rows[index]
         speaker = None
         if self._speaker_aware:
-            if row.speaker_vector is None:
+            vector = self.rows[self.reference_of(index)].speaker_vector
+            if vector is None:
                 raise ConfigError(f"row {row.id!r} has no speaker vector; train without --speaker-aware")
-            speaker = torch.from_numpy(np.array(row.speaker_vector, dtype=np.float32))
+            speaker = torch.from_numpy(np.array(vector, dtype=np.float32))
         codes = torch.from_numpy(np.array(row.codes, dtype=np.int64))
         return make_example(self._prompt(row), codes, self._vocabulary, self._layout, speaker)
 

@@ -1,1 +1,1 @@
-"""Where the work of a stage runs: processes of this machine."""
+"""Where the work of a stage runs: processes of this machine, or a Ray cluster."""

@@ -35,13 +35,16 @@ _PRELOAD = ["torch", "soundfile", "slmtk.engines.local"]
 class WorkerDiedError(SlmtkError):
     """A worker process ended without an answer, for example for lack of memory."""
 
-    def __init__(self, exit_code: int | None, tasks: list[Any]) -> None:
-        """Keep what the dead worker was at; ``tasks`` is the one it had in hand, or none if it died on starting."""
+    def __init__(self, exit_code: int | None, tasks: list[Any], what: str | None = None) -> None:
+        """Keep what the dead worker was at; ``tasks`` is what it had in hand, or none if it died on starting.
+
+        ``what`` tells what died, if it was not one process with an ``exit_code``.
+        """
         how = f"signal {signal.Signals(-exit_code).name}" if exit_code and exit_code < 0 else f"exit code {exit_code}"
         hint = (
             "; the system kills processes that need more memory than there is" if exit_code == -signal.SIGKILL else ""
         )
-        super().__init__(f"a worker process died ({how}{hint})")
+        super().__init__(what or f"a worker process died ({how}{hint})")
         self.exit_code = exit_code
         self.tasks = tasks
 

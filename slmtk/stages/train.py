@@ -52,6 +52,8 @@ class TrainConfig:
     """"mean" or "concat"."""
     speaker_aware: bool = True
     """Whether a reference's speaker vector conditions the model."""
+    reference: str = "other"
+    """Whose vector: "other" recordings of the same speaker, drawn anew in each epoch, or the utterance's "own"."""
     text_weight: float = 0.2
     """Of the text's cross-entropy in the loss."""
     speech_weight: float = 0.8
@@ -107,6 +109,8 @@ class TrainConfig:
         """
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ConfigError(f"precision {self.precision!r} is unknown; expected fp32, bf16 or auto")
+        if self.reference not in ("other", "own"):
+            raise ConfigError(f"reference {self.reference!r} is unknown; expected other or own")
         for name in ("batch_size", "accumulation", "learning_rate", "save_every", "log_every", "keep_checkpoints"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be greater than 0")
@@ -161,8 +165,8 @@ def train(source: Path, out: Path, config: TrainConfig, progress: Progress) -> T
     _check_tokenizer(folder, config)
     set_seed(config.seed)
     model = _new_model(folder, config)
-    train_set = TrainingSet(folder, "train", model.layout, speaker_aware=config.speaker_aware)
-    dev_set = TrainingSet(folder, "dev", model.layout, speaker_aware=config.speaker_aware) if _has_dev(folder) else None
+    train_set = _open_set(folder, "train", model, config)
+    dev_set = _open_set(folder, "dev", model, config) if _has_dev(folder) else None
     _check_rows(train_set, config)
     if model.speaker is not None:
         _set_speaker_statistics(model, train_set)
@@ -177,6 +181,17 @@ def train(source: Path, out: Path, config: TrainConfig, progress: Progress) -> T
     report.targets = [str(path) for path in targets]
     _save(model, folder, out, identity, report)
     return report
+
+
+def _open_set(folder: DatasetFolder, split: str, model: SpeechLM, config: TrainConfig) -> TrainingSet:
+    return TrainingSet(
+        folder,
+        split,
+        model.layout,
+        speaker_aware=config.speaker_aware,
+        reference=config.reference,
+        seed=config.seed,
+    )
 
 
 def _new_model(folder: DatasetFolder, config: TrainConfig) -> SpeechLM:

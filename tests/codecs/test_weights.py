@@ -70,6 +70,18 @@ def test_missing_unknown_and_misshapen_tensors(tmp_path: Path) -> None:
         load_strictly(linear, {**state, "bias": torch.zeros(4)}, tmp_path)
 
 
+def test_weights_stay_in_the_file_they_are_mapped_from_unless_they_need_another_type(tmp_path: Path) -> None:
+    torch.save({"weight": torch.randn(3, 2), "bias": torch.ones(3).half()}, tmp_path / "w.pt")
+    state = read_state(tmp_path / "w.pt")
+    for device in ("cpu", "meta"):
+        linear = torch.nn.Linear(2, 3, device=device)
+        load_strictly(linear, state, tmp_path)
+        assert linear.weight.data_ptr() == state["weight"].data_ptr()
+        assert linear.weight.requires_grad
+        assert linear.bias.dtype == torch.float32
+        assert linear.bias.tolist() == [1, 1, 1]
+
+
 def test_digest_goes_on_from_file_to_file(tmp_path: Path) -> None:
     for name, content in (("ab", b"ab"), ("a", b"a"), ("b", b"b")):
         (tmp_path / name).write_bytes(content)

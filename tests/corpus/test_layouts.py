@@ -71,6 +71,25 @@ def test_libritts_prefers_the_normalized_text(tmp_path):
     ]
 
 
+def test_libritts_r_is_laid_out_as_libritts(tmp_path):
+    home = "LibriTTS_R/dev-clean/84/121123"
+    name = "84_121123_000007_000001"
+    put(
+        tmp_path,
+        {
+            f"{home}/{name}.wav": None,
+            f"{home}/{name}.normalized.txt": "Maximilian.",
+            f"{home}/{name}.original.txt": "MAXIMILIAN.",
+            f"{home}/84_121123.trans.tsv": f"{name}\tMAXIMILIAN.\tMaximilian.\n",
+            f"{home}/84_121123.book.tsv": f"{name}\tMAXIMILIAN.\t1\t2\n",
+            "LibriTTS_R/speakers.tsv": "84\tF\tdev-clean\tsomeone\n",
+        },
+    )
+    corpus = find_utterances(tmp_path)
+    assert told(corpus) == [(name, f"{home}/{name}.wav", "Maximilian.", "84")]
+    assert corpus.layout == "libritts"
+
+
 def test_vctk_takes_the_first_microphone(tmp_path):
     put(
         tmp_path,

@@ -13,57 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 from click.testing import CliRunner
 
 from slmtk import shards
 from slmtk.cli.tokenize import command
 from slmtk.corpus import CorpusConfig
 from slmtk.errors import ConfigError, SlmtkError
-from slmtk.progress import SilentProgress
 from slmtk.stages import tokenize as tokenize_stage
 from slmtk.stages import tokenize_plan
-from slmtk.stages.tokenize import TokenizeConfig, default_out, tokenize
-from tests.helpers.tone import ToneCodec
+from slmtk.stages.tokenize import TokenizeConfig, default_out
+from tests.helpers.tone_corpus import RATE, TONE, Notebook, contents, run, tones, write_tones
 
-TONE = "tests.helpers.tone:ToneCodec"
 SLOW = "tests.helpers.tone:SlowToneCodec"
-RATE = 16_000
-
-
-class Notebook(SilentProgress):
-    """Keeps the messages."""
-
-    def __init__(self):
-        self.lines: list[str] = []
-
-    def message(self, text):
-        self.lines.append(text)
-
-
-def run(source, out, progress=None, **options):
-    options = {"codec": TONE, "device": "cpu", "workers": 1, **options}
-    return tokenize(source, out, TokenizeConfig(**options), progress or SilentProgress())
-
-
-def tones(pitches, levels) -> np.ndarray:
-    return ToneCodec().decode(torch.tensor([[pitches, levels]]))[0].numpy()
-
-
-def write_tones(root: Path, count: int) -> Path:
-    """Write ``count`` recordings of 6 to 10 frames (0.12 to 0.2 s), in LibriSpeech's layout."""
-    for number in range(count):
-        frames = 6 + number % 5
-        path = root / f"s{number % 3}/1/s{number % 3}-1-{number:04d}.flac"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, tones([number % 64] * frames, [2] * frames), RATE)
-        with (path.parent / f"s{number % 3}-1.trans.txt").open("a") as lines:
-            lines.write(f"{path.stem} TEXT {number}\n")
-    return root
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_rows_hold_the_codes_worked_out_by_hand(tmp_path):

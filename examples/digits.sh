@@ -8,7 +8,7 @@ set -euo pipefail
 
 DATA=$(cd "${1:?usage: examples/digits.sh FSDD_FOLDER [OUT]}" && pwd)
 OUT=${2:-digits}
-STEPS=${STEPS:-6000}
+STEPS=${STEPS:-3000}
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE} GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-0} HF_HUB_OFFLINE=${HF_HUB_OFFLINE:-1}
 
 run() {
@@ -41,7 +41,7 @@ run tokenize "$OUT/train.tsv" "$OUT/codes" --codec world
 run tokenize "$OUT/test.tsv" "$OUT/test-codes" --codec world
 run build-dataset "$OUT/codes" "$OUT/dataset" --tokenizer bpe:320 --min-seconds 0.1
 run train "$OUT/dataset" "$OUT/model" --base tiny --size xs --frames-per-step 4 --batch-size 16 \
-    --learning-rate 2e-3 --beta2 0.99 --steps "$STEPS" --save-every 500 --eval-every 500
+    --learning-rate 2e-3 --beta2 0.99 --weight-decay 0.1 --steps "$STEPS" --save-every 500 --eval-every 250
 run synth "$OUT/speak.tsv" "$OUT/speech" --model "$OUT/model" --max-seconds 3
 run eval-wer "$OUT/test.tsv" --out "$OUT/scores/recordings" --grammar "$OUT/digits.jsgf" --no-similarity --group-by speaker
 run eval-wer "$OUT/test.tsv" "$OUT/test-codes" --out "$OUT/scores/codec" --grammar "$OUT/digits.jsgf" --no-similarity \

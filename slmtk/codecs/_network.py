@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from slmtk.codecs.base import Card, Codec, Encoded, check_codes, check_wav
-from slmtk.codecs.precision import full_precision
+from slmtk.codecs.precision import run_exactly
 from slmtk.codecs.weights import load_strictly, locate, read_state, sha256_of
 from slmtk.errors import FormatError
 
@@ -90,7 +90,7 @@ class NetworkCodec(Codec):
         if not len(wav):
             frames = wav.shape[1] // self.spec.frame_size
             return Encoded(torch.zeros(0, self.spec.num_codebooks, frames, dtype=torch.int64, device=wav.device), None)
-        codes = self._run(self.network.encode, wav.to(self.device, torch.float32))
+        codes = run_exactly(self.network.encode, wav.to(self.device, torch.float32))
         return Encoded(codes.to(wav.device), None)
 
     def decode(self, codes: Tensor, speaker: Tensor | None = None) -> Tensor:
@@ -102,14 +102,8 @@ class NetworkCodec(Codec):
         check_codes(codes, self.spec)
         if not codes.numel():
             return torch.zeros(codes.shape[0], codes.shape[2] * self.spec.frame_size, device=codes.device)
-        wav = self._run(self.network.decode, codes.to(self.device, torch.int64))
+        wav = run_exactly(self.network.decode, codes.to(self.device, torch.int64))
         return wav.clamp(-1, 1).to(codes.device)
-
-    def _run(self, function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-        with torch.inference_mode(), full_precision():
-            if self.device.type == "cpu":
-                return torch.cat([function(row[None]) for row in batch.unbind()])
-            return function(batch)
 
 
 def fold_weight_norm(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
@@ -155,3 +149,19 @@ def only_tensors(state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
         if not isinstance(value, Tensor):
             raise FormatError(f"{path}: {name} is a {type(value).__name__}, not a tensor; is it the right checkpoint?")
     return dict(state)
+
+
+# Running statistics of a codebook's vectors, used in training alone.
+_STATISTICS = (".inited", ".cluster_size", ".embed_avg")
+
+
+def rename(state: Mapping[str, Tensor], shorter: Mapping[str, str]) -> dict[str, Tensor]:
+    """Replace in every name the keys of ``shorter`` by its values, in order, and leave codebooks' statistics out."""
+    renamed = {}
+    for name, tensor in state.items():
+        if "._codebook." in name and name.endswith(_STATISTICS):
+            continue
+        for part, short in shorter.items():
+            name = name.replace(part, short)
+        renamed[name] = tensor
+    return renamed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -118,3 +119,18 @@ def _choose(kind: str, names: Sequence[str], named: str | None, where: str) -> s
         return named
     lowered = {name.lower(): name for name in reversed(names)}
     return next((lowered[guess] for guess in GUESSES[kind] if guess in lowered), None)
+
+
+def json_row(text: str, where: str) -> dict[str, Any]:
+    """Return the JSON object that ``text`` is; ``where`` it stands is for messages.
+
+    Raises:
+        CorpusError: it is no JSON, or no object.
+    """
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        raise CorpusError(f"{where} is not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise CorpusError(f"{where} is {type(row).__name__}; expected an object with a key a column")
+    return row

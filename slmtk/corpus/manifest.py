@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from slmtk.corpus.base import Corpus, CorpusConfig, count_note, ids_from_paths, read_text_file
-from slmtk.corpus.columns import Columns, as_number, as_text, choose_columns
+from slmtk.corpus.columns import Columns, as_number, as_text, choose_columns, json_row
 from slmtk.errors import CorpusError
 from slmtk.spec import Utterance
 
@@ -84,7 +83,7 @@ def read_rows(table: Path) -> list[dict[str, Any]]:
 
 def _parse_rows(table: Path, lines: Sequence[str]) -> list[dict[str, Any]]:
     if table.suffix.lower() == ".jsonl":
-        return [_json_row(table, number, line) for number, line in enumerate(lines, 1) if line.strip()]
+        return [json_row(line, f"{table}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
     if table.suffix.lower() == ".tsv":
         # Quotation marks in a tsv are speech, not quoting: a lone one would swallow the rows after it.
         reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
@@ -100,16 +99,6 @@ def _parse_rows(table: Path, lines: Sequence[str]) -> list[dict[str, Any]]:
 
 def _delimiter(header: str) -> str:
     return max(",;|\t", key=header.count)
-
-
-def _json_row(table: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise CorpusError(f"{table}, line {number} is not JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise CorpusError(f"{table}, line {number} is {type(row).__name__}; expected an object with a key a column")
-    return row
 
 
 def _number_columns(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -6,7 +6,6 @@ A shard holds an utterance as members of one name: ``id.mp3`` and ``id.json`` (o
 from __future__ import annotations
 
 import io
-import json
 import os
 import sys
 import tarfile
@@ -18,7 +17,7 @@ from typing import Any, BinaryIO
 
 from slmtk import audio
 from slmtk.corpus.base import Corpus, CorpusConfig, count_note, squeeze
-from slmtk.corpus.columns import GUESSES, as_number, as_text
+from slmtk.corpus.columns import GUESSES, as_number, as_text, json_row
 from slmtk.errors import AudioError, CorpusError
 from slmtk.spec import Utterance
 
@@ -122,7 +121,7 @@ def _read_tar(path: Path, config: CorpusConfig, endless: list[Path]) -> Iterator
             file.seek(member.offset_data)
             text = _decode(file.read(member.size), path, member.name)
             if suffix == ".json":
-                known[key] = _json_object(text, path, member.name)
+                known[key] = json_row(text, f"{path}: {member.name}")
             else:
                 texts[key] = text
     key_sets: dict[frozenset[str], frozenset[str]] = {}
@@ -158,16 +157,6 @@ def _decode(content: bytes, path: Path, name: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: {name} is not UTF-8 text: {error}") from error
-
-
-def _json_object(text: str, path: Path, name: str) -> dict[str, Any]:
-    try:
-        row = json.loads(text)
-    except ValueError as error:
-        raise CorpusError(f"{path}: {name} is not JSON: {error}") from error
-    if not isinstance(row, dict):
-        raise CorpusError(f"{path}: {name} is {type(row).__name__}; expected an object")
-    return row
 
 
 def _entry(

@@ -27,6 +27,7 @@ from slmtk.speakers.base import SpeakerEncoder, load_speaker_encoder
 from slmtk.spec import Utterance
 from slmtk.stages.codecs import CodecRow, list_codecs
 from slmtk.stages.resynth import SYNTH_NAME, Line, file_name
+from slmtk.stages.tokenize_batch import CODEC_ERRORS, describe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -235,9 +236,8 @@ class _Converter:
             kind, message = error.kind, str(error)
         except OSError as error:
             kind, message = "unreadable", str(error)
-        # What codecs' libraries raise on an input they cannot take; it is told and the run goes on.
-        except (SlmtkError, RuntimeError, ValueError, ArithmeticError, LookupError, MemoryError) as error:
-            kind, message = "codec", f"{type(error).__name__}: {error}"
+        except CODEC_ERRORS as error:
+            kind, message = "codec", describe(error)
         return dataclasses.replace(line, reason=kind, message=message)
 
     def _convert(self, utterance: Utterance, line: Converted) -> Converted:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from slmtk import audio
 from slmtk.codecs.base import Card, Codec, Encoded, check_codes, check_wav
 from slmtk.codecs.hf.loading import CONFIG_NAME, WEIGHTS_NAME, find_folder, load_network, read_config, weights_files
-from slmtk.codecs.precision import full_precision
+from slmtk.codecs.precision import run_exactly
 from slmtk.codecs.weights import Published, sha256_of
 from slmtk.errors import ConfigError, FormatError
 from slmtk.spec import CodecSpec, Stream
@@ -96,7 +96,7 @@ class TransformersCodec(Codec):
             ShapeError: S is zero or not a whole number of frames.
         """
         check_wav(wav, self.spec)
-        codes = self._by_rows(self._codes, wav.to(self.device).float())
+        codes = run_exactly(self._codes, wav.to(self.device).float())
         return Encoded(codes[:, :, : wav.shape[1] // self.spec.frame_size].long().contiguous(), None)
 
     def decode(self, codes: Tensor, speaker: Tensor | None = None) -> Tensor:
@@ -116,19 +116,9 @@ class TransformersCodec(Codec):
         samples = codes.shape[2] * self.spec.frame_size
         if not samples:
             return codes.new_zeros((codes.shape[0], 0)).float()
-        wav = self._by_rows(self._wav, codes.to(self.device).long())
+        wav = run_exactly(self._wav, codes.to(self.device).long())
         # Some networks' last convolution gives a few samples too many or too few at the end.
         return audio.pad_to_frames(wav[:, :samples].float().clamp(-1, 1), samples)
-
-    def _by_rows(self, network: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-        import torch
-
-        with torch.inference_mode(), full_precision():
-            # CPU kernels are chosen by the batch's size and round differently: near a boundary between two codes an
-            # utterance would get other codes in company than alone.
-            if batch.shape[0] > 1 and torch.device(self.device).type == "cpu":
-                return torch.cat([network(batch[row : row + 1]) for row in range(len(batch))])
-            return network(batch)
 
     @abstractmethod
     def _codes(self, wav: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from slmtk.codecs import _seanet
 from slmtk.codecs._blocks import nearest
-from slmtk.codecs._network import CodecNetwork, NetworkCodec, nested, only_tensors
+from slmtk.codecs._network import CodecNetwork, NetworkCodec, nested, only_tensors, rename
 from slmtk.codecs.base import Card
 from slmtk.codecs.weights import Published
 from slmtk.errors import ConfigError
@@ -24,8 +24,8 @@ _CODEBOOKS = 8
 _STRIDES = (2, 4, 5, 8)
 # The published names say in which wrapper a layer is; one name a layer is enough.
 _SHORTER = {".model.": ".", ".conv.conv.": ".", ".convtr.convtr.": ".", ".vq.layers.": ".", "._codebook.embed": ""}
-# Running statistics of the codebooks and the head of the distillation: used in training alone.
-_TRAINING = (".inited", ".cluster_size", ".embed_avg")
+# The head of the distillation: used in training alone.
+_TRAINING = "transform."
 
 
 class ResidualQuantizer(nn.ParameterList):
@@ -119,14 +119,8 @@ class SpeechTokenizer(NetworkCodec):
     @classmethod
     def unpack(cls, state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
         """Take the flat published file, or the "generator" of a training run's checkpoint."""
-        short = {}
-        for name, tensor in only_tensors(nested(state, "generator"), path).items():
-            if name.startswith("transform.") or ("._codebook." in name and name.endswith(_TRAINING)):
-                continue
-            for long, shorter in _SHORTER.items():
-                name = name.replace(long, shorter)
-            short[name] = tensor
-        return short
+        given = only_tensors(nested(state, "generator"), path)
+        return rename({name: tensor for name, tensor in given.items() if not name.startswith(_TRAINING)}, _SHORTER)
 
     @classmethod
     def build(cls, state: Mapping[str, Tensor], path: Path) -> Network:

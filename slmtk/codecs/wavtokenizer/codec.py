@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from slmtk.codecs import _seanet
 from slmtk.codecs._blocks import nearest
-from slmtk.codecs._network import CodecNetwork, NetworkCodec, nested, only_tensors
+from slmtk.codecs._network import CodecNetwork, NetworkCodec, nested, only_tensors, rename
 from slmtk.codecs.base import Card
 from slmtk.codecs.wavtokenizer.decoder import Backbone, Head
 from slmtk.codecs.weights import Published
@@ -26,7 +26,6 @@ _STRIDES = {320: (2, 4, 5, 8), 600: (4, 5, 5, 6)}  # by frame size
 _USED = ("feature_extractor.", "backbone.", "head.")
 # A decoder that was replaced before training, and running statistics of the codebook.
 _TRAINING = ("feature_extractor.encodec.decoder.",)
-_STATISTICS = (".inited", ".cluster_size", ".embed_avg")
 _SHORTER = {
     "feature_extractor.encodec.encoder.model.": "encoder.",
     "feature_extractor.encodec.quantizer.vq.layers.0._codebook.embed": "codebook",
@@ -82,14 +81,7 @@ class WavTokenizer75(NetworkCodec):
         """Take what inference needs of the published checkpoint's "state_dict", or of a flat file of the same names."""
         given = nested(state, "state_dict")
         used = {n: v for n, v in given.items() if n.startswith(_USED) and not n.startswith(_TRAINING)}
-        short = {}
-        for name, tensor in only_tensors(used, path).items():
-            if "._codebook." in name and name.endswith(_STATISTICS):
-                continue
-            for long, shorter in _SHORTER.items():
-                name = name.replace(long, shorter)
-            short[name] = tensor
-        return short
+        return rename(only_tensors(used, path), _SHORTER)
 
     @classmethod
     def build(cls, state: Mapping[str, Tensor], path: Path) -> Network:

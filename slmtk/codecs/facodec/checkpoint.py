@@ -54,5 +54,5 @@ def load_redecoder(path: Path, *, device: str) -> Redecoder:
 
 def _fill(module: nn.Module, path: Path, unused: Collection[str], device: str) -> None:
     load_strictly(module, read_state(path), path, unused)
-    fold(module)
     module.to(device).eval().requires_grad_(False)
+    fold(module)

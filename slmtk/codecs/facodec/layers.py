@@ -1,4 +1,4 @@
-"""FACodec's parameters by their published names, and weights put together from direction and norm once."""
+"""FACodec's parameters by their published names, and weights put together and laid out once."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from slmtk.codecs.facodec import tables
+from slmtk.codecs.facodec.packed import PackedConv
 
 
 @runtime_checkable
@@ -48,19 +49,43 @@ class Normed(nn.Module):
 
 
 class Conv(Normed):
-    """1-d convolution."""
+    """1-d convolution of [n, inputs] without padding."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, dilation: int = 1) -> None:
         """Weight [outputs, inputs, kernel]."""
         super().__init__(outputs, inputs, kernel, bias=outputs)
+        self.stride, self.dilation = stride, dilation
+
+    packed: PackedConv
+
+    def fold(self) -> None:
+        """Go over to the packed form."""
+        super().fold()
+        self.packed = PackedConv(self.weight, self.bias, stride=self.stride, dilation=self.dilation)
+        del self.weight, self.bias
 
 
 class TransposedConv(Normed):
-    """1-d transposed convolution."""
+    """1-d transposed convolution of kernel 2 s and stride s, as a convolution of kernel 2 with s times the outputs.
 
-    def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
-        """Weight [inputs, outputs, kernel]."""
-        super().__init__(inputs, outputs, kernel, bias=outputs)
+    [n, inputs] -> [n - 1, s outputs], which in memory is [(n - 1) s, outputs]: the samples that two neighbours reach.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        """Weight [inputs, outputs, 2 stride]."""
+        super().__init__(inputs, outputs, 2 * stride, bias=outputs)
+        self.stride = stride
+
+    packed: PackedConv
+
+    def fold(self) -> None:
+        """Go over to the packed form."""
+        super().fold()
+        inputs, outputs = self.weight.shape[:2]
+        later, earlier = self.weight.view(inputs, outputs, 2, self.stride).unbind(2)
+        weight = torch.stack([earlier, later], -1).permute(2, 1, 0, 3).reshape(-1, inputs, 2)
+        self.packed = PackedConv(weight, self.bias.repeat(self.stride))
+        del self.weight, self.bias
 
 
 class Projection(Normed):
@@ -96,10 +121,9 @@ class Activation(nn.Module):
     """Parameters of an anti-aliased snake; `slmtk.codecs.facodec.snake` computes it.
 
     Attributes:
-        frequency: e^alpha, float32 [C, 1].
-        depth: root of 1 / (e^beta + 1e-9), float32 [C, 1].
-        up: taps of the filter that doubles the rate, twice the stored ones.
-        down: taps of the filter that halves it.
+        frequency: e^alpha, float32 [C].
+        depth: root of 1 / (e^beta + 1e-9), float32 [C].
+        filters: they make the even and the odd samples of the doubled signal, and take each of them back.
     """
 
     def __init__(self, channels: int) -> None:
@@ -110,30 +134,31 @@ class Activation(nn.Module):
         self.downsample = _Downsample()
         self.register_buffer("frequency", None, persistent=False)
         self.register_buffer("depth", None, persistent=False)
-        self.up: list[float] = []
-        self.down: list[float] = []
 
     frequency: Tensor
     depth: Tensor
+    filters: tuple[PackedConv, ...]
 
     def fold(self) -> None:
         """Compute what every call needs and let the stored form go."""
-        self.frequency = self.act.alpha.exp()[:, None]
-        self.depth = (1 / (self.act.beta.exp() + 1e-9)).sqrt()[:, None]
-        self.up = (2 * self.upsample.filter).flatten().tolist()
-        self.down = self.downsample.lowpass.filter.flatten().tolist()
+        self.frequency = self.act.alpha.exp()
+        self.depth = (1 / (self.act.beta.exp() + 1e-9)).sqrt()
+        up, down = (2 * self.upsample.filter).flatten().flip(0), self.downsample.lowpass.filter.flatten()
+        # Every second tap of the upper filter meets a zero; the lower one takes even and odd samples in turn.
+        channels = len(self.frequency)
+        filters = (up[::2], up[1::2], down[1::2], down[::2])
+        self.filters = tuple(PackedConv(taps.expand(channels, 1, -1), None, groups=channels) for taps in filters)
         del self.act, self.upsample, self.downsample
 
 
 class ResidualUnit(nn.Module):
-    """x + conv1(act(conv7(act(x)))): children 0..3 of ``block``; the dilation is the stage's business."""
+    """x + conv1(act(conv7(act(x)))): children 0..3 of ``block``."""
 
-    def __init__(self, channels: int) -> None:
-        """``channels`` in and out."""
+    def __init__(self, channels: int, dilation: int) -> None:
+        """``channels`` in and out, ``dilation`` of the wide convolution."""
         super().__init__()
-        self.block = nn.ModuleList(
-            [Activation(channels), Conv(channels, channels, 7), Activation(channels), Conv(channels, channels, 1)]
-        )
+        wide, narrow = Conv(channels, channels, 7, dilation=dilation), Conv(channels, channels, 1)
+        self.block = nn.ModuleList([Activation(channels), wide, Activation(channels), narrow])
 
 
 class Stage(nn.Module):

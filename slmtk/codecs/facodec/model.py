@@ -151,7 +151,7 @@ def analyse(
 
     A multiple of 200 samples gives T = S / 200. `pad_short` makes an utterance long enough.
     """
-    latent = encoder(wav, observe).T.contiguous()
+    latent = encoder(wav, observe)
     prosody = latent
     if decoder.mel_prosody:
         assert isinstance(encoder, EncoderV2)
@@ -184,8 +184,8 @@ def _render(
     speaker: Tensor,
     observe: Callable[[str, Tensor], None] | None,
 ) -> Tensor:
-    x = modulate(x, style(speaker)).T
+    x = modulate(x, style(speaker))
     if observe:
-        observe("dec_in", x)
+        observe("dec_in", x.T)
     wav: Tensor = generator(x, observe)
     return wav

@@ -1,14 +1,14 @@
 """FACodec's anti-aliased activation on a stretch of a signal: double the rate, snake, halve the rate, all in cache.
 
 The published modules run it as depthwise convolutions over whole utterances, whose temporaries are twice as large as
-the signal and go to memory and back. Here both filters are sums of shifted copies of a stretch that stays in the cache:
-2 x 6 multiply-adds a sample to double the rate (every second tap meets a zero) and 12 to halve it.
+the signal and go to memory and back. Here a stretch stays in the cache, and the filters meet no zeros: 2 x 6
+multiply-adds a sample to double the rate and 12 to halve it.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from slmtk.codecs.facodec.layers import Activation
@@ -40,45 +40,48 @@ def activate(layer: nn.Module, x: Tensor, start: int, stop: int, scratch: Scratc
 
     Args:
         layer: an `Activation`, folded.
-        x: float32 [C, n], the whole signal.
+        x: float32 [n, C], the whole signal.
         start: of the stretch, 0 <= start.
         stop: its end, start < stop <= n.
         scratch: for temporaries.
 
     Returns:
-        float32 [C, stop - start], valid until ``scratch`` is used again.
+        float32 [stop - start, C].
     """
     assert isinstance(layer, Activation)
-    channels, length = x.shape
+    length, channels = x.shape
     samples, wide = stop - start, stop - start + REACH
     window = _window(x, start - REACH, stop + REACH)
-    doubled = scratch.take("doubled", x, 2, channels, wide)
-    even, odd = doubled
-    for out, first, taps in ((even, 0, layer.up[11::-2]), (odd, 1, layer.up[10::-2])):
-        torch.mul(window[:, first : first + wide], taps[0], out=out)
-        for shift, tap in enumerate(taps[1:], start=first + 1):
-            out.add_(window[:, shift : shift + wide], alpha=tap)
-    wave = scratch.take("wave", x, 2, channels, wide)
-    torch.mul(doubled, layer.frequency, out=wave)
-    wave.sin_().mul_(layer.depth)
-    doubled.addcmul_(wave, wave)
+    up_even, up_odd, down_even, down_odd = layer.filters
+    even, odd = up_even(window[: wide + 5]), up_odd(window[1 : wide + 6])
+    wave = scratch.take("wave", x, wide, channels)
+    for doubled in (even, odd):
+        torch.mul(doubled, layer.frequency, out=wave)
+        _sine(wave)
+        wave.mul_(layer.depth)
+        doubled.addcmul_(wave, wave)
     # At the signal's ends the doubled signal goes on as its first and last value.
     if (before := max(0, REACH // 2 - start)) > 0:
-        doubled[:, :, :before] = even[:, before : before + 1].clone()
+        even[:before] = odd[:before] = even[before].clone()
     if (behind := max(0, stop + REACH // 2 - length)) > 0:
-        doubled[:, :, wide - behind :] = odd[:, wide - behind - 1 : wide - behind].clone()
-    result = scratch.take("result", x, channels, samples)
-    torch.mul(even[:, 1 : 1 + samples], layer.down[1], out=result)
-    for shift, tap in enumerate(layer.down[3::2], start=2):
-        result.add_(even[:, shift : shift + samples], alpha=tap)
-    for shift, tap in enumerate(layer.down[0::2]):
-        result.add_(odd[:, shift : shift + samples], alpha=tap)
-    return result
+        even[wide - behind :] = odd[wide - behind :] = odd[wide - behind - 1].clone()
+    result = down_even(even[1 : samples + 6])
+    return down_odd.add_to(result, odd[: samples + 5])
+
+
+def _sine(x: Tensor) -> None:
+    """Sine in place. NumPy's takes a third of the time of PyTorch's on a CPU, to within the last bit as well."""
+    if x.device.type == "cpu":
+        values = x.numpy()
+        np.sin(values, out=values)
+    else:
+        x.sin_()
 
 
 def _window(x: Tensor, start: int, stop: int) -> Tensor:
-    """Samples start .. stop of [C, n], its first and last value repeated beyond its ends."""
-    length = x.shape[1]
-    inside = x[:, max(start, 0) : min(stop, length)]
-    left, right = max(0, -start), max(0, stop - length)
-    return F.pad(inside[None], (left, right), mode="replicate")[0] if left or right else inside
+    """Samples start .. stop of [n, C], its first and last value repeated beyond its ends."""
+    left, right = max(0, -start), max(0, stop - len(x))
+    inside = x[max(start, 0) : min(stop, len(x))]
+    if not left and not right:
+        return inside
+    return torch.cat([inside[:1].expand(left, -1), inside, inside[-1:].expand(right, -1)])

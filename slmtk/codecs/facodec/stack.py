@@ -32,13 +32,13 @@ class Encoder(nn.Module):
         layers: list[nn.Module] = [Conv(1, 32, 7)]
         width = 32
         for stride in ENCODER_STRIDES:
-            units = [ResidualUnit(width) for _ in DILATIONS]
-            layers.append(Stage(*units, Activation(width), Conv(width, 2 * width, 2 * stride)))
+            units = [ResidualUnit(width, dilation) for dilation in DILATIONS]
+            layers.append(Stage(*units, Activation(width), Conv(width, 2 * width, 2 * stride, stride=stride)))
             width *= 2
         self.block = nn.ModuleList([*layers, Activation(width), Conv(width, 256, 3)])
 
     def forward(self, wav: Tensor, observe: Callable[[str, Tensor], None] | None = None) -> Tensor:
-        """Return the latent float32 [256, T] of ``wav`` float32 [S], T = floor((S + 48) / 200), S >= 152.
+        """Return the latent float32 [T, 256] of ``wav`` float32 [S], T = floor((S + 48) / 200), S >= 152.
 
         ``observe`` is called with the name and output of each layer of every segment.
         """
@@ -49,21 +49,21 @@ class Encoder(nn.Module):
                 # What lies behind the last whole frame belongs to the last segment.
                 end = len(wav) if last == frames else last * FRAME_SIZE
                 part = self._segment(wav[first * FRAME_SIZE : end], workers, observe)
-                parts.append(part[:, start - first : stop - first])
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+                parts.append(part[start - first : stop - first])
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _segment(self, wav: Tensor, workers: Workers, observe: Callable[[str, Tensor], None] | None) -> Tensor:
         layers = list(self.block)
-        x = _conv(layers[0], wav[None], padding=3)
+        x = _conv(layers[0], _pad(wav[:, None], 3, 3))
         for number, stage in enumerate(layers[:5]):
             if number:
                 x = _encoder_stage(stage, x, ENCODER_STRIDES[number - 1], workers)
             if observe:
-                observe(f"enc{number}", x)
-        x = activate(layers[5], x, 0, x.shape[1], Scratch())
+                observe(f"enc{number}", x.T)
+        x = activate(layers[5], x, 0, len(x), Scratch())
         if observe:
-            observe("enc5", x)
-        return _conv(layers[6], x, padding=1)
+            observe("enc5", x.T)
+        return _conv(layers[6], _pad(x, 1, 1))
 
 
 class Generator(nn.ModuleList):
@@ -73,48 +73,47 @@ class Generator(nn.ModuleList):
         """``width``: channels of its first layer."""
         layers: list[nn.Module] = [Conv(256, width, 7)]
         for stride in DECODER_STRIDES:
-            units = [ResidualUnit(width // 2) for _ in DILATIONS]
-            layers.append(Stage(Activation(width), TransposedConv(width, width // 2, 2 * stride), *units))
+            units = [ResidualUnit(width // 2, dilation) for dilation in DILATIONS]
+            layers.append(Stage(Activation(width), TransposedConv(width, width // 2, stride), *units))
             width //= 2
         super().__init__([*layers, Activation(width), Conv(width, 1, 7)])
 
     def forward(self, latent: Tensor, observe: Callable[[str, Tensor], None] | None = None) -> Tensor:
-        """Return float32 [200 T] in [-1, 1] of ``latent`` float32 [256, T].
+        """Return float32 [200 T] in [-1, 1] of ``latent`` float32 [T, 256].
 
         ``observe`` is called with the name and output of each layer of every segment.
         """
-        frames = latent.shape[1]
+        frames = len(latent)
         parts = []
         with Workers(latent.device) as workers:
             for start, stop, first, last in segments(frames):
-                part = self._segment(latent[:, first:last], workers, observe)
+                part = self._segment(latent[first:last], workers, observe)
                 parts.append(part[(start - first) * FRAME_SIZE : (stop - first) * FRAME_SIZE])
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _segment(self, x: Tensor, workers: Workers, observe: Callable[[str, Tensor], None] | None) -> Tensor:
         layers = list(self)
-        x = _conv(layers[0], x, padding=3)
+        x = _conv(layers[0], _pad(x, 3, 3))
         for number, stage in enumerate(layers[:5]):
             if number:
                 x = _decoder_stage(stage, x, DECODER_STRIDES[number - 1], workers)
             if observe:
-                observe(f"dec{number}", x)
+                observe(f"dec{number}", x.T)
         if observe:
-            observe("dec5", activate(layers[5], x, 0, x.shape[1], Scratch()))
-        wav = x.new_empty(1, x.shape[1])
+            observe("dec5", activate(layers[5], x, 0, len(x), Scratch()).T)
 
-        def work(scratch: Scratch, start: int, stop: int) -> None:
-            low, high = max(0, start - 3), min(x.shape[1], stop + 3)
+        def work(scratch: Scratch, start: int, stop: int) -> Tensor:
+            low, high = max(0, start - 3), min(len(x), stop + 3)
             y = _pad(activate(layers[5], x, low, high, scratch), low - start + 3, stop + 3 - high)
-            wav[:, start:stop] = _conv(layers[6], y)
+            return _conv(layers[6], y)
 
-        workers.each(work, stretches(x, x.shape[1]))
+        wav = workers.each(work, x.new_empty(len(x), 1), stretches(x, len(x)))
         if observe:
-            observe("dec6", wav)
+            observe("dec6", wav.T)
         wav.tanh_()
         if observe:
-            observe("dec7", wav)
-        return wav[0]
+            observe("dec7", wav.T)
+        return wav[:, 0]
 
 
 def segments(frames: int) -> Iterator[tuple[int, int, int, int]]:
@@ -126,60 +125,54 @@ def segments(frames: int) -> Iterator[tuple[int, int, int, int]]:
 
 def _encoder_stage(stage: nn.Module, x: Tensor, stride: int, workers: Workers) -> Tensor:
     *units, act, conv = _layers(stage)
-    for unit, dilation in zip(units, DILATIONS, strict=True):
-        x = _residual_unit(unit, x, dilation, workers)
+    for unit in units:
+        x = _residual_unit(unit, x, workers)
     padding = -(-stride // 2)
-    length = (x.shape[1] + 2 * padding - 2 * stride) // stride + 1
-    result = workers.buffer(x, 2 * x.shape[0], length)
+    length = (len(x) + 2 * padding - 2 * stride) // stride + 1
 
-    def work(scratch: Scratch, first: int, last: int) -> None:
+    def work(scratch: Scratch, first: int, last: int) -> Tensor:
         start, stop = first * stride - padding, (last + 1) * stride - padding
-        low, high = max(0, start), min(x.shape[1], stop)
+        low, high = max(0, start), min(len(x), stop)
         y = _pad(activate(act, x, low, high, scratch), low - start, stop - high)
-        result[:, first:last] = _conv(conv, y, stride=stride)
+        return _conv(conv, y)
 
-    workers.each(work, stretches(x, length, stride))
-    return result
+    return workers.each(work, workers.buffer(x, length, 2 * x.shape[1]), stretches(x, length, stride))
 
 
 def _decoder_stage(stage: nn.Module, x: Tensor, stride: int, workers: Workers) -> Tensor:
     act, conv, *units = _layers(stage)
     assert isinstance(conv, TransposedConv)
     padding = -(-stride // 2)
-    length = x.shape[1]
-    result = workers.buffer(x, x.shape[0] // 2, length * stride)
+    width = x.shape[1] // 2
 
-    def work(scratch: Scratch, start: int, stop: int) -> None:
-        # An output sample has parts of at most three neighbouring inputs; what the outer ones miss is cut off.
-        low, high = max(0, start - 1), min(length, stop + 1)
-        y = activate(act, x, low, high, scratch)
-        y = F.conv_transpose1d(y[None], conv.weight, conv.bias, stride=stride)[0]
-        begin = (start - low) * stride + padding
-        result[:, start * stride : stop * stride] = y[:, begin : begin + (stop - start) * stride]
+    def work(scratch: Scratch, start: int, stop: int) -> Tensor:
+        low, high = max(0, start - 1), min(len(x), stop + 1)
+        y = _pad(activate(act, x, low, high, scratch), low - start + 1, stop + 1 - high)
+        reached = conv.packed(y).view(-1, width)
+        return reached[padding : padding + (stop - start) * stride].view(stop - start, stride * width)
 
-    workers.each(work, stretches(x, length))
-    for unit, dilation in zip(units, DILATIONS, strict=True):
-        result = _residual_unit(unit, result, dilation, workers)
+    result = workers.buffer(x, len(x), stride * width)
+    result = workers.each(work, result, stretches(x, len(x))).view(-1, width)
+    for unit in units:
+        result = _residual_unit(unit, result, workers)
     return result
 
 
-def _residual_unit(unit: nn.Module, x: Tensor, dilation: int, workers: Workers) -> Tensor:
+def _residual_unit(unit: nn.Module, x: Tensor, workers: Workers) -> Tensor:
     first, wide, second, narrow = _layers(unit)
-    length, reach = x.shape[1], 3 * dilation
-    result = workers.buffer(x, *x.shape)
+    assert isinstance(wide, Conv)
+    length, reach = len(x), 3 * wide.dilation
 
-    def work(scratch: Scratch, start: int, stop: int) -> None:
+    def work(scratch: Scratch, start: int, stop: int) -> Tensor:
         inner_low, inner_high = max(0, start - REACH), min(length, stop + REACH)
         low, high = max(0, inner_low - reach), min(length, inner_high + reach)
         y = activate(first, x, low, high, scratch)
-        y = _conv(wide, _pad(y, low - inner_low + reach, inner_high + reach - high), dilation=dilation)
+        y = _conv(wide, _pad(y, low - inner_low + reach, inner_high + reach - high))
         # Cut in the middle of the signal, y goes on beyond both ends of the stretch as far as the activation looks.
         y = activate(second, y, start - inner_low, stop - inner_low, scratch)
-        # A single tap has no dilation, but this one keeps PyTorch on one thread from a slower way for single taps.
-        torch.add(x[:, start:stop], _conv(narrow, y, dilation=2), out=result[:, start:stop])
+        return _conv(narrow, y).add_(x[start:stop])
 
-    workers.each(work, stretches(x, length))
-    return result
+    return workers.each(work, workers.buffer(x, *x.shape), stretches(x, length))
 
 
 def _layers(stage: nn.Module) -> list[nn.Module]:
@@ -187,10 +180,11 @@ def _layers(stage: nn.Module) -> list[nn.Module]:
     return list(stage.block)
 
 
-def _conv(layer: nn.Module, x: Tensor, **how: int) -> Tensor:
+def _conv(layer: nn.Module, x: Tensor) -> Tensor:
     assert isinstance(layer, Conv)
-    return F.conv1d(x[None], layer.weight, layer.bias, **how)[0]
+    return layer.packed(x)
 
 
-def _pad(x: Tensor, left: int, right: int) -> Tensor:
-    return F.pad(x, (left, right)) if left or right else x
+def _pad(x: Tensor, before: int, behind: int) -> Tensor:
+    """[n, C] with rows of zeros before and behind it."""
+    return F.pad(x, (0, 0, before, behind)) if before or behind else x

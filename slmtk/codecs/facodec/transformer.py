@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from slmtk.codecs.facodec import tables
 from slmtk.codecs.facodec.layers import empty
+from slmtk.codecs.facodec.packed import PackedConv
 
 WIDTH = tables.WIDTH
 HEADS = 4
@@ -27,6 +28,20 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """float32 [..., inputs] -> [..., outputs]."""
         return F.linear(x, self.weight, self.bias)
+
+
+class _Packed(Linear):
+    """Linear layer of [T, inputs], packed once it is folded."""
+
+    packed: PackedConv
+
+    def fold(self) -> None:
+        """Go over to the packed form."""
+        self.packed = PackedConv(self.weight[:, :, None], self.bias)
+        del self.weight, self.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.packed(x)
 
 
 class _Norm(nn.Module):
@@ -56,11 +71,17 @@ class _Attention(nn.Module):
         super().__init__()
         self.in_proj_weight = empty(3 * WIDTH, WIDTH)
         self.in_proj_bias = empty(3 * WIDTH)
-        self.out_proj = Linear(WIDTH, WIDTH)
+        self.out_proj = _Packed(WIDTH, WIDTH)
+
+    in_proj: PackedConv
+
+    def fold(self) -> None:
+        """Go over to the packed form."""
+        self.in_proj = PackedConv(self.in_proj_weight[:, :, None], self.in_proj_bias)
+        del self.in_proj_weight, self.in_proj_bias
 
     def forward(self, x: Tensor) -> Tensor:
-        packed = F.linear(x, self.in_proj_weight, self.in_proj_bias)
-        query, key, value = packed.view(len(x), 3, HEADS, WIDTH // HEADS).permute(1, 2, 0, 3)[:, None]
+        query, key, value = self.in_proj(x).view(len(x), 3, HEADS, WIDTH // HEADS).permute(1, 2, 0, 3)[:, None]
         mixed = F.scaled_dot_product_attention(query, key, value)
         out: Tensor = self.out_proj(mixed[0].transpose(0, 1).reshape(len(x), WIDTH))
         return out
@@ -72,16 +93,22 @@ class _PlainConv(nn.Module):
         self.weight = empty(4 * WIDTH, WIDTH, 5)
         self.bias = empty(4 * WIDTH)
 
+    packed: PackedConv
+
+    def fold(self) -> None:
+        """Go over to the packed form."""
+        self.packed = PackedConv(self.weight, self.bias)
+        del self.weight, self.bias
+
 
 class _FeedForward(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.ffn_1 = _PlainConv()
-        self.ffn_2 = Linear(4 * WIDTH, WIDTH)
+        self.ffn_2 = _Packed(4 * WIDTH, WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.conv1d(x.T[None], self.ffn_1.weight, self.ffn_1.bias, padding=2)[0].relu_()
-        out: Tensor = self.ffn_2(y.T)
+        out: Tensor = self.ffn_2(self.ffn_1.packed(F.pad(x, (0, 0, 2, 2))).relu_())
         return out
 
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -53,18 +53,19 @@ class Workers:
         self._turn = 1 - self._turn
         return self._signals.take(str(self._turn), x, *shape)
 
-    def each(self, work: Callable[[Scratch, int, int], None], stretches: Iterable[tuple[int, int]]) -> None:
-        """Call ``work`` with a thread's scratch and the ends of every stretch, in any order."""
+    def each(self, work: Callable[[Scratch, int, int], Tensor], result: Tensor, stretches: Iterable[Stretch]) -> Tensor:
+        """Fill ``result`` [n, C] stretch by stretch with what ``work`` makes of a thread's scratch, start and stop."""
         if self._pool is None:
-            for start, stop in stretches:
-                work(self._scratch(), start, stop)
+            for stretch in stretches:
+                _fill(work, self._scratch(), result, stretch)
         else:
-            for done in [self._pool.submit(self._run, work, start, stop) for start, stop in stretches]:
+            for done in [self._pool.submit(self._run, work, result, stretch) for stretch in stretches]:
                 done.result()
+        return result
 
-    def _run(self, work: Callable[[Scratch, int, int], None], start: int, stop: int) -> None:
+    def _run(self, work: Callable[[Scratch, int, int], Tensor], result: Tensor, stretch: Stretch) -> None:
         with torch.inference_mode():
-            work(self._scratch(), start, stop)
+            _fill(work, self._scratch(), result, stretch)
 
     def _scratch(self) -> Scratch:
         if not hasattr(self._own, "scratch"):
@@ -78,21 +79,41 @@ def _begin(ready: threading.Barrier) -> None:
     ready.wait()
 
 
-def stretches(x: Tensor, results: int, stride: int = 1) -> list[tuple[int, int]]:
-    """(start, stop) of an even number of stretches, small enough for a cache, of the ``results`` that a layer makes.
+def _fill(work: Callable[[Scratch, int, int], Tensor], scratch: Scratch, result: Tensor, stretch: Stretch) -> None:
+    start, stop, kept = stretch
+    result[kept:stop] = work(scratch, start, stop)[kept - start :]
 
-    They depend on the signal alone and not on the number of threads, and with them the last bits of the result.
+
+class Stretch(NamedTuple):
+    """Compute ``start`` .. ``stop``, keep ``kept`` .. ``stop``."""
+
+    start: int
+    stop: int
+    kept: int
+
+
+def stretches(x: Tensor, results: int, stride: int = 1) -> list[Stretch]:
+    """Return an even number of stretches, small enough for a cache, of the ``results`` that a layer makes.
+
+    They depend on the signal alone and not on the number of threads, and with them the last bits of the result. Few
+    lengths occur, and the last stretch begins somewhat earlier than needed to have one of them: for every new length
+    oneDNN makes new code, which takes as long as computing a stretch.
 
     Args:
-        x: [C, n], what the layer takes.
+        x: [n, C], what the layer takes.
         results: how many the layer makes.
         stride: samples of ``x`` that each of them stands for.
     """
     values = _STRETCH if x.device.type == "cpu" else _STRETCH_ELSEWHERE
-    most = max(1, max(_SHORTEST, values // x.shape[0]) // stride)
+    most = max(_LENGTHS, max(_SHORTEST, values // x.shape[1]) // stride)
+    unit = most // _LENGTHS
     count = 2 * -(-results // (2 * most))
-    step = max(_EVEN_SHORTER // stride, -(-results // count))
-    return [(start, min(start + step, results)) for start in range(0, results, step)]
+    step = unit * -(-results // (count * unit))
+    found = []
+    for kept in range(0, results, step):
+        stop = min(kept + step, results)
+        found.append(Stretch(max(0, stop - unit * -(-(stop - kept) // unit)), stop, kept))
+    return found
 
 
 # 0.5 MB a stretch, so that it and its temporaries stay near the core.
@@ -100,4 +121,5 @@ _STRETCH = 1 << 17
 _STRETCH_ELSEWHERE = 1 << 24
 # Samples; a residual unit computes up to 39 beyond either end of a stretch.
 _SHORTEST = 512
-_EVEN_SHORTER = 128
+# How many lengths a layer's stretches may have.
+_LENGTHS = 8

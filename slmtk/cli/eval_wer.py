@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from slmtk.cli._dry_run import MadeBefore, dry_run_option
 from slmtk.cli._options import checkpoint_option, config_option, device_option, json_option, seed_option
 from slmtk.cli._output import print_report
 from slmtk.corpus.base import LAYOUTS
@@ -25,7 +26,7 @@ _NORMALIZERS = ("whisper-english", "basic", "none")
 @click.option("--recognizer-model", "asr_model", help="The recogniser's weights: a local folder or hub id.")
 @click.option(
     "--grammar",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=MadeBefore(dir_okay=False),
     help="JSGF file that closes the vocabulary (pocketsphinx).",
 )
 @click.option(
@@ -41,7 +42,7 @@ _NORMALIZERS = ("whisper-english", "basic", "none")
 @click.option("--speaker-encoder", default="resemblyzer", show_default=True, help="What compares voices.")
 @click.option(
     "--references",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=MadeBefore(dir_okay=False),
     help="The voices to compare with: a file for `slmtk synth` (fields id, text, reference).",
 )
 @click.option("--allow-missing", is_flag=True, help="Utterances without speech count as failed, all words deleted.")
@@ -58,6 +59,7 @@ _NORMALIZERS = ("whisper-english", "basic", "none")
 @click.option("--text-column", help="Column of texts.  [default: found by name]")
 @click.option("--speaker-column", help="Column of speakers.  [default: found by name]")
 @checkpoint_option
+@dry_run_option
 @json_option
 @config_option
 @click.pass_context
@@ -76,13 +78,17 @@ def command(ctx: click.Context, /, ref: str, hyp: str | None, out: Path | None, 
     from slmtk.corpus import CorpusConfig
     from slmtk.engines.local import count_cores
     from slmtk.progress import terminal_progress
-    from slmtk.stages.eval_wer import EvalConfig, eval_wer
+    from slmtk.stages.eval_wer import EvalConfig, eval_wer, plan
 
+    dry_run = options.pop("dry_run")
     columns = ("layout", "id_column", "audio_column", "text_column", "speaker_column")
     corpus = CorpusConfig(**{name: options.pop(name) for name in columns})
     workers = options.pop("workers") or count_cores()
     config = EvalConfig(**options, workers=workers, corpus=corpus)
     out = out or Path("scores") / (Path(hyp or ref).resolve().name or "speech")
+    if dry_run:
+        print_report(plan(ref, hyp, out, config), as_json=as_json, title="eval-wer, dry run")
+        return
     report = eval_wer(ref, hyp, out, config, terminal_progress())
     values = to_jsonable(report)
     if sys.stdout.isatty() and not as_json:

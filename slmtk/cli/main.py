@@ -22,6 +22,7 @@ COMMANDS = {
     "inspect": "Show what a folder of codes holds; --resynth writes it as audio.",
     "build-dataset": "Turn codes and text into a training set.",
     "train": "Train a speech language model.",
+    "import-checkpoint": "Turn a released checkpoint of arXiv 2506.12537 into a model.",
     "synth": "Speak text with a trained model, in a reference's voice.",
     "convert": "Speak recordings again in another voice.",
     "eval-wer": "Score speech: WER, CER, similarity, success, with intervals.",

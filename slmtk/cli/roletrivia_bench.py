@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from slmtk.cli._dry_run import MadeBefore, dry_run_option
 from slmtk.cli._options import checkpoint_option, config_option, device_option, json_option, seed_option
 from slmtk.cli._output import print_report
 from slmtk.cli._sampling import pop_sampling, sampling_options
@@ -23,30 +24,31 @@ def _column_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @click.command("roletrivia-bench")
-@click.argument("questions", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("questions", type=MadeBefore(dir_okay=False))
 @click.argument("out", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--model",
     required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=MadeBefore(file_okay=False),
     help="Folder that `slmtk train` wrote, of a model trained with --questions.",
 )
 @click.option("--recognizer", default="pocketsphinx", show_default=True, help="Recogniser that hears the answers.")
 @click.option("--recognizer-model", help="The recogniser's weights: a local folder or hub id.")
 @click.option(
     "--grammar",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=MadeBefore(dir_okay=False),
     help="JSGF file of all that can be heard; default: the recogniser's general language model.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Ask the first so many questions of each split only.")
 @sampling_options
 @_column_options
 @checkpoint_option
+@dry_run_option
 @seed_option
 @device_option
 @config_option
 @json_option
-def command(questions: Path, out: Path, as_json: bool, **options: Any) -> None:
+def command(questions: Path, out: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Ask a model the QUESTIONS (a jsonl file), let it answer aloud in each role's voice, and score that in OUT.
 
     A line of QUESTIONS: {"question": ..., "answers": [...], "reference": recording of the role's voice}, and
@@ -54,9 +56,13 @@ def command(questions: Path, out: Path, as_json: bool, **options: Any) -> None:
     the file and the scores. An interrupted run goes on when it is started again.
     """
     from slmtk.progress import terminal_progress
-    from slmtk.stages.roletrivia import roletrivia
+    from slmtk.stages.roletrivia import plan, roletrivia
 
-    report = roletrivia(questions, out, _config(options), terminal_progress())
+    config = _config(options)
+    if dry_run:
+        print_report(plan(questions, out, config), as_json=as_json, title="roletrivia-bench, dry run")
+        return
+    report = roletrivia(questions, out, config, terminal_progress())
     print_report(report, as_json=as_json, title="roletrivia-bench")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from slmtk.cli._dry_run import dry_run_option
 from slmtk.cli._options import checkpoint_option, config_option, device_option, json_option
 from slmtk.cli._output import print_report
 from slmtk.corpus.base import LAYOUTS
@@ -81,6 +82,7 @@ from slmtk.progress import terminal_progress
 @click.option("--private", is_flag=True, help="With --push-to-hub: only you can see a dataset that is made.")
 @click.option("--license", "licence", help="With --push-to-hub: licence of the codes, for example cc-by-4.0.")
 @checkpoint_option
+@dry_run_option
 @json_option
 @config_option
 @click.pass_context
@@ -96,12 +98,17 @@ def command(ctx: click.Context, /, source: str, out: Path | None, as_json: bool,
     from slmtk.stages.push import check_push, push_codes
     from slmtk.stages.tokenize_verify import verify_batch
 
+    dry_run = options.pop("dry_run")
     repo, private, licence = (options.pop(name) for name in ("push_to_hub", "private", "licence"))
     verify, utterances = options.pop("verify_batch"), options.pop("verify_utterances")
     names = {field.name for field in dataclasses.fields(stage.TokenizeConfig)} & options.keys()
     own = {key: options.pop(key) for key in names}
     config = stage.TokenizeConfig(**own, corpus=CorpusConfig(**options))
     progress = terminal_progress()
+    if dry_run:
+        where = out or stage.default_out(source, config.codec, config.codebooks)
+        print_report(stage.plan(source, where, config, push=repo), as_json=as_json, title="tokenize, dry run")
+        return
     if verify:
         check = verify_batch(source, config, progress, utterances=utterances)
         print_report(check, as_json=as_json, title=f"Codes alone and in batches: {config.codec} on {check.device}")

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_TASKS = {"tts": "text-to-speech", "qa": "question-answering"}
+_TASKS = {
+    "tts": "text-to-speech",
+    "qa": "question-answering",
+    "asr": "automatic-speech-recognition",
+    "text": "text-generation",
+}
 
 
 def dataset_card(info: Mapping[str, Any]) -> str:
@@ -28,7 +33,8 @@ def _body(info: Mapping[str, Any]) -> list[str]:
     lines = [
         f"# Text and speech codes of codec {codec['name']}",
         "",
-        "Made by `slmtk build-dataset`. Each row is a text and the codes of a recording of it.",
+        "Made by `slmtk build-dataset`. Each row is a text and the codes of a recording of it, or a text alone "
+        "(task `text`).",
         "",
         "| split | rows | hours | frames | text tokens | speakers |",
         "|---|---:|---:|---:|---:|---:|",
@@ -38,11 +44,13 @@ def _body(info: Mapping[str, Any]) -> list[str]:
         counts = f"{stats['frames']:,} | {stats['text_tokens']:,} | {stats['speakers']:,}"
         lines.append(f"| {split} | {stats['rows']:,} | {hours:.3f} | {counts} |")
     speaker = f"a speaker vector of {codec['speaker_dim']} values" if codec["speaker_dim"] else "no speaker vector"
+    vectors = info["speaker"]
     lines += [
         "",
-        f"- Tasks: {', '.join(info['tasks'])}",
+        f"- Tasks: {_counts(info)}",
         f"- Codec: {codec['name']} {codec['revision']}".rstrip()
         + f", {codec['sample_rate']} Hz, {codec['frame_rate']:g} frames/s, streams {streams}, {speaker}",
+        *([f"- `speaker_vector`: by {vectors['weights']}"] if vectors["weights"] else []),
         f"- Text tokenizer: {tokenizer['name']}, {tokenizer['vocab_size']:,} ids",
         "- `codes` is frame by frame: code of stream k in frame t is `codes[t * K + k]`",
         "",
@@ -55,3 +63,10 @@ def _body(info: Mapping[str, Any]) -> list[str]:
     lines += ["| reason | rows | seconds |", "|---|---:|---:|"]
     lines += [f"| {reason} | {counts['rows']:,} | {counts['seconds']:.1f} |" for reason, counts in dropped.items()]
     return [*lines, "", "`dropped.jsonl` names every row that was left out."]
+
+
+def _counts(info: Mapping[str, Any]) -> str:
+    counts = {
+        task: sum(stats.get("tasks", {}).get(task, 0) for stats in info["splits"].values()) for task in info["tasks"]
+    }
+    return ", ".join(f"{task} ({count:,} rows)" for task, count in counts.items())

@@ -1,10 +1,8 @@
-"""The dataset on disk, between codes and training: its columns, and a reader that gives rows by index."""
+"""The dataset on disk, between codes and training: its columns, and what its index says of it."""
 
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,30 +19,57 @@ from slmtk.spec import CodecSpec
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from slmtk.data.dataset_rows import DatasetRows
+
 FORMAT_VERSION = 1
 KIND = "dataset"
 INDEX_NAME = "slmtk.json"
 TOKENIZER_FOLDER = "tokenizer"
 METADATA_KEY = b"slmtk"
+TASK_JOIN = "+"
+"""Stands between the tasks of an utterance that is used for several."""
 CACHE_BYTES = 2 << 30
 """Decoded row groups that a reader keeps: about 1,000 hours of three streams at 80 frames a second."""
 
 
 @dataclass(frozen=True)
+class SpeakerVectors:
+    """What a dataset's column of speaker vectors holds.
+
+    Attributes:
+        encoder: "codec" for the codec's own, else the speaker encoder as `slmtk.speakers.base.load_named_encoder`
+            takes it; "" if there are none.
+        dim: D, 0 if there are none.
+        weights: encoder and weights as the encoder calls itself, "" for the codec.
+    """
+
+    encoder: str
+    dim: int
+    weights: str = ""
+
+    @classmethod
+    def of_codec(cls, spec: CodecSpec) -> SpeakerVectors:
+        """The vectors that come with the codes of ``spec``."""
+        return cls("codec" if spec.speaker_dim else "", spec.speaker_dim)
+
+
+@dataclass(frozen=True)
 class DatasetRow:
-    """One thing to learn: a text and its speech.
+    """One thing to learn: a text and its speech, or a text alone.
 
     Attributes:
         id: the utterance's, unique in the dataset.
-        task: "tts" (read the text) or "qa" (answer the question).
-        text: what is said, normalised.
-        question: what was asked, for "qa".
-        codes: int64 [K, T].
-        speaker_vector: float32 [D], None if the codec has none.
+        task: "tts" (read the text), "qa" (answer the question), "asr" (write the speech down) or "text"; on disk also
+            several of them, as "tts+asr".
+        text: what is said, normalised; for "text" the response, as it was written.
+        question: what was asked, for "qa"; the instruction, if any, for "text".
+        codes: int64 [K, T]; T is 0 for "text".
+        speaker_vector: float32 [D], None if there is none.
         speaker: the corpus's name of the speaker.
         num_frames: T.
         num_text_tokens: tokens of text and question, without the prompt's own words.
         duration: seconds of audio.
+        timbre: float32 [D'], the codec's own vector where ``speaker_vector`` is another encoder's; else None.
     """
 
     id: str
@@ -57,18 +82,27 @@ class DatasetRow:
     num_frames: int
     num_text_tokens: int
     duration: float
+    timbre: NDArray[np.float32] | None = None
+
+    def codec_vector(self, speakers: SpeakerVectors) -> NDArray[np.float32] | None:
+        """The vector that the codec decodes with, float32 [D']; None if it takes none."""
+        return self.speaker_vector if speakers.encoder == "codec" else self.timbre
 
 
-def dataset_schema(spec: CodecSpec) -> pa.Schema:
-    """Return the columns of a dataset's Parquet files, in order."""
+def dataset_schema(spec: CodecSpec, speakers: SpeakerVectors | None = None) -> pa.Schema:
+    """Return the columns of a dataset's Parquet files, in order; without ``speakers`` its vectors are the codec's."""
     import pyarrow as pa
+
+    speakers = speakers or SpeakerVectors.of_codec(spec)
 
     code_type = pa.uint32() if max(spec.codebook_sizes) > 65_536 else pa.uint16()
     columns = [(name, pa.string()) for name in ("id", "task", "speaker", "text", "question")]
     columns += [("codes", pa.list_(code_type)), ("num_frames", pa.int32()), ("num_text_tokens", pa.int32())]
     columns.append(("duration", pa.float32()))
-    if spec.speaker_dim:
-        columns.append(("speaker_vector", pa.list_(pa.float32(), spec.speaker_dim)))
+    if speakers.dim:
+        columns.append(("speaker_vector", pa.list_(pa.float32(), speakers.dim)))
+    if spec.speaker_dim and speakers.encoder != "codec":
+        columns.append(("timbre", pa.list_(pa.float32(), spec.speaker_dim)))
     return pa.schema(columns)
 
 
@@ -80,7 +114,8 @@ class DatasetFolder:
         info: its ``slmtk.json``.
         spec: the codec of all codes.
         vocabulary: the ids a model of this dataset uses.
-        tasks: "tts", "qa" or both.
+        tasks: those that occur: "tts", "qa", "asr", "text".
+        speakers: whose speaker vectors the rows have.
     """
 
     def __init__(self, folder: Path, info: dict[str, Any]) -> None:
@@ -96,6 +131,19 @@ class DatasetFolder:
         if self.vocabulary.spec != self.spec:
             raise FormatError(f"{folder / INDEX_NAME}: the vocabulary is of another codec than the dataset")
         self.tasks: tuple[str, ...] = tuple(info["tasks"])
+        self.speakers = SpeakerVectors.of_codec(self.spec)
+        if "speaker" in info:
+            self.speakers = _speaker_vectors(info["speaker"], folder / INDEX_NAME)
+
+    @property
+    def speaker_encoder(self) -> str:
+        """Whose the rows' speaker vectors are: "codec", an encoder's name, or "" for none."""
+        return self.speakers.encoder
+
+    @property
+    def speaker_dim(self) -> int:
+        """D of the rows' speaker vectors, 0 for none."""
+        return self.speakers.dim
 
     @property
     def splits(self) -> list[str]:
@@ -136,7 +184,9 @@ class DatasetFolder:
         """
         import pyarrow as pa
 
-        return pa.concat_tables([_open_part(path, self.spec).read() for path in self.files(split)])
+        from slmtk.data.dataset_rows import open_part
+
+        return pa.concat_tables([open_part(path, self.spec, self.speakers).read() for path in self.files(split)])
 
     def rows(self, split: str, *, cache_bytes: int = CACHE_BYTES) -> DatasetRows:
         """Open a split for reading by index, keeping about ``cache_bytes`` of it in memory.
@@ -145,110 +195,13 @@ class DatasetFolder:
             ConfigError: there is no such split.
             FormatError: a file is missing, damaged, or has other rows than the index says.
         """
-        rows = DatasetRows(self.files(split), self.spec, cache_bytes)
-        expected = self.info["splits"][split]["rows"]
-        if len(rows) != expected:
-            raise FormatError(f"{self.folder}: split {split!r} has {len(rows)} rows, {INDEX_NAME} says {expected}")
+        from slmtk.data.dataset_rows import DatasetRows
+
+        rows = DatasetRows(self.files(split), self.spec, self.speakers, cache_bytes)
+        found, expected = rows.num_utterances, self.info["splits"][split]["rows"]
+        if found != expected:
+            raise FormatError(f"{self.folder}: split {split!r} has {found} rows, {INDEX_NAME} says {expected}")
         return rows
-
-
-class DatasetRows:
-    """The rows of one split by index. Row groups are decoded when needed, the last used ones are kept.
-
-    Attributes:
-        num_frames: int32 [rows], T of every row.
-        num_text_tokens: int32 [rows].
-        speakers: of every row; None where nobody said who it is.
-    """
-
-    def __init__(self, files: list[Path], spec: CodecSpec, cache_bytes: int) -> None:
-        """Read the small columns of all ``files``.
-
-        Raises:
-            FormatError: a file is missing or damaged.
-        """
-        self._spec = spec
-        self._cache_bytes = cache_bytes
-        self._cache: OrderedDict[int, _Group] = OrderedDict()
-        self._places: list[tuple[Path, int]] = []
-        sizes: list[int] = []
-        frames, tokens = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
-        self.speakers: list[str | None] = []
-        for path in files:
-            part = _open_part(path, spec)
-            for group in range(part.metadata.num_row_groups):
-                self._places.append((path, group))
-                sizes.append(part.metadata.row_group(group).num_rows)
-            table = part.read(columns=["num_frames", "num_text_tokens", "speaker"])
-            frames.append(table["num_frames"].to_numpy())
-            tokens.append(table["num_text_tokens"].to_numpy())
-            self.speakers += table["speaker"].to_pylist()
-        self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self.num_frames: NDArray[np.int32] = np.concatenate(frames)
-        self.num_text_tokens: NDArray[np.int32] = np.concatenate(tokens)
-
-    def __len__(self) -> int:
-        """Rows of the split."""
-        return int(self._starts[-1])
-
-    def __getitem__(self, index: int) -> DatasetRow:
-        """Return row ``index``; a negative one counts from the end.
-
-        Raises:
-            IndexError: there is no such row.
-        """
-        position = index + len(self) if index < 0 else index
-        if not 0 <= position < len(self):
-            raise IndexError(f"row {index} of {len(self)}")
-        group = int(np.searchsorted(self._starts, position, side="right")) - 1
-        return self._group(group).row(position - int(self._starts[group]))
-
-    def __iter__(self) -> Iterator[DatasetRow]:
-        """Yield all rows in order."""
-        return (self[index] for index in range(len(self)))
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the decoded groups behind: a worker process decodes its own."""
-        return {**self.__dict__, "_cache": OrderedDict()}
-
-    def _group(self, number: int) -> _Group:
-        if number in self._cache:
-            self._cache.move_to_end(number)
-            return self._cache[number]
-        path, place = self._places[number]
-        group = _Group(_open_part(path, self._spec).read_row_group(place), self._spec)
-        self._cache[number] = group
-        while len(self._cache) > 1 and sum(kept.nbytes for kept in self._cache.values()) > self._cache_bytes:
-            self._cache.popitem(last=False)
-        return group
-
-
-class _Group:
-    """A decoded row group; codes and vectors as flat arrays, without a Python object per value."""
-
-    def __init__(self, table: pa.Table, spec: CodecSpec) -> None:
-        self._spec = spec
-        self.nbytes = int(table.nbytes)
-        self._table = table.combine_chunks()
-        codes = self._table["codes"].chunk(0)
-        self._offsets = codes.offsets.to_numpy()
-        self._codes = codes.values.to_numpy()
-        self._vectors = self._table["speaker_vector"].chunk(0) if spec.speaker_dim else None
-
-    def row(self, place: int) -> DatasetRow:
-        values = {
-            name: self._table[name][place].as_py()
-            for name in ("id", "task", "text", "question", "speaker", "num_frames", "num_text_tokens", "duration")
-        }
-        flat = self._codes[self._offsets[place] : self._offsets[place + 1]]
-        frames, streams = values["num_frames"], self._spec.num_codebooks
-        if len(flat) != frames * streams:
-            raise FormatError(f"row {values['id']!r} has {len(flat)} codes; expected {frames} frames of {streams}")
-        codes = np.ascontiguousarray(flat.reshape(frames, streams).T, dtype=np.int64)
-        vector = None
-        if self._vectors is not None and self._vectors[place].is_valid:
-            vector = self._vectors[place].values.to_numpy().astype(np.float32)
-        return DatasetRow(codes=codes, speaker_vector=vector, **values)
 
 
 def open_dataset(folder: Path) -> DatasetFolder:
@@ -275,20 +228,8 @@ def open_dataset(folder: Path) -> DatasetFolder:
     return DatasetFolder(folder, info)
 
 
-def _open_part(path: Path, spec: CodecSpec) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
+def _speaker_vectors(values: Any, path: Path) -> SpeakerVectors:
     try:
-        part = pq.ParquetFile(path, memory_map=True)
-    except FileNotFoundError as error:
-        raise FormatError(f"{path} is missing; build the dataset again") from error
-    except (pa.ArrowInvalid, OSError) as error:
-        raise FormatError(f"{path} is damaged: {error}; build the dataset again") from error
-    schema = part.schema_arrow
-    if not schema.equals(dataset_schema(spec)):
-        raise FormatError(f"{path} has other columns than a dataset of codec {spec.name!r}: {schema.names}")
-    stored = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
-    if stored.get("codec") != spec.to_dict():
-        raise FormatError(f"{path} was written with another codec than {INDEX_NAME} says")
-    return part
+        return SpeakerVectors(str(values["encoder"]), int(values["dim"]), str(values.get("weights", "")))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"{path} does not say whose the speaker vectors are: {values!r}") from error

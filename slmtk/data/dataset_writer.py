@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from slmtk.data.dataset import METADATA_KEY, DatasetRow, dataset_schema
+from slmtk.data.dataset import METADATA_KEY, TASK_JOIN, DatasetRow, SpeakerVectors, dataset_schema
 from slmtk.data.splits import SPLITS
 from slmtk.errors import FormatError
 from slmtk.spec import CodecSpec
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 # A reader decodes a whole group for one row, so groups are smaller here than in a codes shard.
 _ROW_GROUP = 512
-_PART_CODES = 1 << 27  # about 160 MB at 10 bits a code
+_PART_CODES = 1 << 27  # about 160 MB at 10 bits a code; a character of text counts as much
 
 
 @dataclass
@@ -30,7 +31,8 @@ class SplitStats:
     """What the index says of one split.
 
     Attributes:
-        rows: utterances.
+        rows: utterances, and texts without speech.
+        tasks: how many of them serve each task; one may serve several.
         seconds: of audio.
         frames: of codes.
         text_tokens: of texts and questions.
@@ -39,6 +41,7 @@ class SplitStats:
     """
 
     rows: int = 0
+    tasks: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     frames: int = 0
     text_tokens: int = 0
@@ -49,9 +52,10 @@ class SplitStats:
 class DatasetWriter:
     """Takes rows in order and writes each split's files; each appears under its name when it is whole."""
 
-    def __init__(self, out: Path, spec: CodecSpec) -> None:
-        """Write into the folder ``out``, which exists."""
-        self._splits = {split: _SplitWriter(out, split, spec) for split in SPLITS}
+    def __init__(self, out: Path, spec: CodecSpec, speakers: SpeakerVectors | None = None) -> None:
+        """Write into the folder ``out``, which exists; without ``speakers`` the rows' vectors are the codec's."""
+        speakers = speakers or SpeakerVectors.of_codec(spec)
+        self._splits = {split: _SplitWriter(out, split, spec, speakers) for split in SPLITS}
 
     def add(self, split: str, row: DatasetRow) -> None:
         """Append ``row`` to ``split``.
@@ -72,10 +76,10 @@ class DatasetWriter:
 
 
 class _SplitWriter:
-    def __init__(self, out: Path, split: str, spec: CodecSpec) -> None:
-        self._out, self._split, self._spec = out, split, spec
+    def __init__(self, out: Path, split: str, spec: CodecSpec, speakers: SpeakerVectors) -> None:
+        self._out, self._split, self._spec, self._vectors = out, split, spec, speakers
         stored = json.dumps({"format": 1, "codec": spec.to_dict()}, sort_keys=True, ensure_ascii=False)
-        self._schema = dataset_schema(spec).with_metadata({METADATA_KEY: stored.encode()})
+        self._schema = dataset_schema(spec, speakers).with_metadata({METADATA_KEY: stored.encode()})
         self._stats = SplitStats()
         self._speakers: set[str] = set()
         self._buffer: list[DatasetRow] = []
@@ -88,10 +92,12 @@ class _SplitWriter:
             expected = [self._spec.num_codebooks, row.num_frames]
             raise FormatError(f"row {row.id!r} has codes {list(row.codes.shape)}; expected {expected}")
         width = 0 if row.speaker_vector is None else len(row.speaker_vector)
-        if width not in (0, self._spec.speaker_dim):
-            raise FormatError(f"row {row.id!r} has a speaker vector of {width}; expected {self._spec.speaker_dim}")
+        if width not in (0, self._vectors.dim):
+            raise FormatError(f"row {row.id!r} has a speaker vector of {width}; expected {self._vectors.dim}")
         self._buffer.append(row)
         self._stats.rows += 1
+        for task in row.task.split(TASK_JOIN):
+            self._stats.tasks[task] = self._stats.tasks.get(task, 0) + 1
         self._stats.seconds += row.duration
         self._stats.frames += row.num_frames
         self._stats.text_tokens += row.num_text_tokens
@@ -105,6 +111,7 @@ class _SplitWriter:
         self._finish_part()
         self._stats.seconds = round(self._stats.seconds, 3)
         self._stats.speakers = len(self._speakers)
+        self._stats.tasks = dict(sorted(self._stats.tasks.items()))
         return self._stats
 
     def abort(self) -> None:
@@ -119,10 +126,10 @@ class _SplitWriter:
         if not self._buffer:
             return
         if self._parquet is None:
-            self._parquet = pq.ParquetWriter(self._temporary, self._schema, **_settings(self._spec))
-        self._parquet.write_table(_to_table(self._buffer, self._schema, self._spec), row_group_size=_ROW_GROUP)
+            self._parquet = pq.ParquetWriter(self._temporary, self._schema, **_settings(self._schema))
+        self._parquet.write_table(_to_table(self._buffer, self._schema), row_group_size=_ROW_GROUP)
         self._part_rows += len(self._buffer)
-        self._part_codes += sum(row.codes.size for row in self._buffer)
+        self._part_codes += sum(row.codes.size + len(row.text) for row in self._buffer)
         self._buffer = []
         if self._part_codes >= _PART_CODES:
             self._finish_part()
@@ -141,9 +148,10 @@ class _SplitWriter:
         self._part_rows = self._part_codes = 0
 
 
-def _settings(spec: CodecSpec) -> dict[str, Any]:
+def _settings(schema: pa.Schema) -> dict[str, Any]:
     # Dictionary indices are bit-packed: 10 bits a code, where plain uint16 would be stored as 32 bits.
     dictionary = ["task", "speaker", "codes.list.element"]
+    planes = [f"{name}.list.element" for name in ("speaker_vector", "timbre") if name in schema.names]
     return {
         "version": "2.6",
         "data_page_version": "1.0",
@@ -151,20 +159,20 @@ def _settings(spec: CodecSpec) -> dict[str, Any]:
         "compression_level": 9,
         "use_dictionary": dictionary,
         "dictionary_pagesize_limit": 16 << 20,
-        "column_encoding": {"speaker_vector.list.element": "BYTE_STREAM_SPLIT"} if spec.speaker_dim else None,
+        "column_encoding": dict.fromkeys(planes, "BYTE_STREAM_SPLIT") or None,
         "write_statistics": ["id", "num_frames", "num_text_tokens", "duration"],
     }
 
 
-def _to_table(rows: Sequence[DatasetRow], schema: pa.Schema, spec: CodecSpec) -> pa.Table:
+def _to_table(rows: Sequence[DatasetRow], schema: pa.Schema) -> pa.Table:
     import pyarrow as pa
 
     arrays = []
     for column in schema:
         if column.name == "codes":
             arrays.append(_codes(rows, column.type))
-        elif column.name == "speaker_vector":
-            arrays.append(_vectors(rows, spec.speaker_dim))
+        elif column.name in ("speaker_vector", "timbre"):
+            arrays.append(_vectors([getattr(row, column.name) for row in rows], column.type.list_size))
         else:
             arrays.append(pa.array([getattr(row, column.name) for row in rows], column.type))
     return pa.Table.from_arrays(arrays, schema=schema)
@@ -178,12 +186,12 @@ def _codes(rows: Sequence[DatasetRow], kind: pa.ListType) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=kind)
 
 
-def _vectors(rows: Sequence[DatasetRow], width: int) -> pa.FixedSizeListArray:
+def _vectors(vectors: Sequence[NDArray[np.float32] | None], width: int) -> pa.FixedSizeListArray:
     import pyarrow as pa
 
-    values = np.zeros((len(rows), width), np.float32)
-    missing = np.ones(len(rows), bool)
-    for place, row in enumerate(rows):
-        if row.speaker_vector is not None:
-            values[place], missing[place] = row.speaker_vector, False
+    values = np.zeros((len(vectors), width), np.float32)
+    missing = np.ones(len(vectors), bool)
+    for place, vector in enumerate(vectors):
+        if vector is not None:
+            values[place], missing[place] = vector, False
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), width, mask=pa.array(missing))

@@ -110,6 +110,19 @@ def why_drop(text: str, seconds: float, columns: Mapping[str, float | str], conf
     return _why_drop_by_column(columns, config.minimums)
 
 
+def why_drop_text(text: str, tokens: int, max_tokens: int) -> str | None:
+    """Return the reason to drop a text without speech, None to keep it.
+
+    Args:
+        text: what is to be learnt.
+        tokens: of it and of its instruction.
+        max_tokens: most of them.
+    """
+    if not text:
+        return "no text"
+    return f"more than {max_tokens} text tokens" if tokens > max_tokens else None
+
+
 def _why_drop_by_column(columns: Mapping[str, float | str], minimums: Iterable[tuple[str, float]]) -> str | None:
     for column, least in minimums:
         value = columns.get(column)

@@ -12,27 +12,58 @@ from slmtk.data.text_tokenizer import TextTokenizer
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.errors import ConfigError
 
-TASKS = ("tts", "qa")
+TASKS = ("tts", "qa", "asr", "text")
+SPEAKING_TASKS = ("tts", "qa")
+"""Tasks whose answer is speech, in a voice that a speaker-aware model is told."""
 SPEECH_FOLLOWS = "The speech is: "
+TEXT_FOLLOWS = "The text is: "
 SPEAKER_FOLLOWS = " You should speak like: "
 BEHIND_SPEECH = ".\n\n"
+BEHIND_TEXT = "\n\n"
+
+
+@dataclass(frozen=True)
+class Words:
+    """Text and control tokens.
+
+    Attributes:
+        ids: one a position.
+        loss: whether the model is to learn to say them.
+    """
+
+    ids: list[int]
+    loss: bool
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Speech: its codes and ``<eosp>``; the ``<sosp>`` in front of it is the last of the `Words` before.
+
+    Attributes:
+        of: whose codes: the "row"'s own, or those of a "reference" voice.
+        loss: whether the model is to learn to say them.
+    """
+
+    of: str
+    loss: bool
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The ids before and behind an utterance's codes; ``<eosp>`` ends the codes and is in neither.
+    """What a model reads, in order.
 
     Attributes:
-        before: from bos to ``<sosp>``, its last id.
-        after: all behind ``<eosp>``, eos included.
-        label_start: index in ``before`` of the first id that carries loss, right behind "[Assistant]:".
-        placeholder: index in ``before`` of ``<|placeholder|>``, None if the model does not know speakers.
+        parts: the first one begins with bos and carries no loss.
+        placeholder: index in the first part of ``<|placeholder|>``, None if there is none.
     """
 
-    before: list[int]
-    after: list[int]
-    label_start: int
-    placeholder: int | None
+    parts: tuple[Words | Stretch, ...]
+    placeholder: int | None = None
+
+    @property
+    def num_words(self) -> int:
+        """Positions of all words; codes and their ``<eosp>`` come on top."""
+        return sum(len(part.ids) for part in self.parts if isinstance(part, Words))
 
 
 def normalize_text(text: str) -> str:
@@ -45,19 +76,41 @@ def normalize_text(text: str) -> str:
     return first + text[1:] if len(first) == 1 else text
 
 
-def tts_prompt(text: str, tokenizer: TextTokenizer, vocabulary: Vocabulary, *, speaker_aware: bool) -> Prompt:
+def tts_prompt(
+    text: str,
+    tokenizer: TextTokenizer,
+    vocabulary: Vocabulary,
+    *,
+    speaker_aware: bool,
+    reference_prompt: bool = False,
+) -> Prompt:
     """Prompt that asks to read ``text``, which is normalised here, and the frame of the spoken answer.
+
+    Args:
+        text: what is said.
+        tokenizer: the vocabulary's.
+        vocabulary: of the model.
+        speaker_aware: leave a place for a speaker's vector.
+        reference_prompt: let a reference's codes stand in that place instead.
 
     Raises:
         ConfigError: ``tokenizer`` is not the vocabulary's.
         FormatError: ``text`` is not Unicode text.
     """
-    start, placeholder = _tts_request(text, tokenizer, vocabulary, speaker_aware)
-    return _close(start, " " + SPEECH_FOLLOWS, placeholder, tokenizer, vocabulary)
+    # The full stop is added even behind another one: the released models were trained so.
+    words = f": Read this sentence: {normalize_text(text)}."
+    start = _request(words, tokenizer, vocabulary, speaker_aware, reference_prompt)
+    return _spoken(start, " " + SPEECH_FOLLOWS, tokenizer, vocabulary)
 
 
 def qa_prompt(
-    question: str, text: str, tokenizer: TextTokenizer, vocabulary: Vocabulary, *, speaker_aware: bool
+    question: str,
+    text: str,
+    tokenizer: TextTokenizer,
+    vocabulary: Vocabulary,
+    *,
+    speaker_aware: bool,
+    reference_prompt: bool = False,
 ) -> Prompt:
     """Prompt that asks ``question``, and the answer: ``text``, normalised here, and the frame of its speech.
 
@@ -67,8 +120,89 @@ def qa_prompt(
         ConfigError: ``tokenizer`` is not the vocabulary's.
         FormatError: ``question`` or ``text`` is not Unicode text.
     """
-    start, placeholder = _qa_request(question, tokenizer, vocabulary, speaker_aware)
-    return _close(start, f" {normalize_text(text)} {SPEECH_FOLLOWS}", placeholder, tokenizer, vocabulary)
+    start = _request(f": {question.strip()}", tokenizer, vocabulary, speaker_aware, reference_prompt)
+    return _spoken(start, f" {normalize_text(text)} {SPEECH_FOLLOWS}", tokenizer, vocabulary)
+
+
+def asr_prompt(text: str, tokenizer: TextTokenizer, vocabulary: Vocabulary) -> Prompt:
+    """Prompt that gives a row's codes to be written down, and the answer: ``text``, normalised here.
+
+    Raises:
+        ConfigError: ``tokenizer`` is not the vocabulary's.
+        FormatError: ``text`` is not Unicode text.
+    """
+    answer = tokenizer.encode(f" {TEXT_FOLLOWS}{normalize_text(text)}{BEHIND_SPEECH}")
+    parts = _recognize(tokenizer, vocabulary).parts
+    return Prompt((*parts, Words([*answer, tokenizer.eos_id], loss=True)))
+
+
+def text_prompt(text: str, instruction: str | None, tokenizer: TextTokenizer, vocabulary: Vocabulary) -> Prompt:
+    """Prompt without speech, so that a language model keeps what it knows: an instruction and its response, or a text.
+
+    Nothing is normalised: both are stripped and otherwise as they were written.
+
+    Args:
+        text: the response; or a text on its own, all of which is learnt.
+        instruction: what was asked, None for a text on its own.
+        tokenizer: the vocabulary's.
+        vocabulary: of the model.
+
+    Raises:
+        ConfigError: ``tokenizer`` is not the vocabulary's.
+        FormatError: ``instruction`` or ``text`` is not Unicode text.
+    """
+    if instruction is None:
+        _check(tokenizer, vocabulary)
+        return Prompt(
+            (
+                Words([tokenizer.bos_id], loss=False),
+                Words([*tokenizer.encode(text.strip()), tokenizer.eos_id], loss=True),
+            )
+        )
+    start = _request(f": {instruction.strip()}", tokenizer, vocabulary, False, False)
+    answer = tokenizer.encode(f" {text.strip()}{BEHIND_TEXT}")
+    return Prompt((*start.parts, Words([*answer, tokenizer.eos_id], loss=True)))
+
+
+def prefix_prompt(
+    task: str,
+    text: str,
+    tokenizer: TextTokenizer,
+    vocabulary: Vocabulary,
+    *,
+    speaker_aware: bool = False,
+    reference_prompt: bool = False,
+    forced: bool = True,
+) -> Prompt:
+    """Return what a model is given to go on from: the beginning of the task's prompt.
+
+    Args:
+        task: "tts" (``text`` is to be read), "qa" (``text`` is a question), "asr" (codes are to be written down;
+            ``text`` is not used) or "text" (``text`` is an instruction).
+        text: raw; normalised as in training.
+        tokenizer: the vocabulary's.
+        vocabulary: of the model.
+        speaker_aware: leave a place for a speaker's vector in "tts" and "qa".
+        reference_prompt: let a reference's codes stand in that place instead.
+        forced: of "tts" alone: end with ``<sosp>``, so that speech begins at once; False stops before it and the
+            model must emit it. The others end behind "[Assistant]:", since the model first writes.
+
+    Raises:
+        ConfigError: there is no such task, or ``tokenizer`` is not the vocabulary's.
+        FormatError: ``text`` is not Unicode text.
+    """
+    if task == "tts":
+        prompt = tts_prompt(text, tokenizer, vocabulary, speaker_aware=speaker_aware, reference_prompt=reference_prompt)
+        end = next(part for part in prompt.parts if isinstance(part, Words) and part.loss)
+        said = [part for part in prompt.parts if not part.loss]
+        return Prompt((*said, Words(end.ids if forced else end.ids[:-1], loss=True)), prompt.placeholder)
+    if task == "qa":
+        return _request(f": {text.strip()}", tokenizer, vocabulary, speaker_aware, reference_prompt)
+    if task == "asr":
+        return _recognize(tokenizer, vocabulary)
+    if task == "text":
+        return _request(f": {text.strip()}", tokenizer, vocabulary, False, False)
+    raise ConfigError(f"no task {task!r}; expected one of {', '.join(TASKS)}")
 
 
 def prefix(
@@ -80,65 +214,58 @@ def prefix(
     *,
     forced: bool = True,
 ) -> tuple[list[int], int | None]:
-    """Return the ids a model is given to go on from, and the index of ``<|placeholder|>`` in them (or None).
-
-    Args:
-        task: "tts" (``text`` is to be read) or "qa" (``text`` is a question).
-        text: raw; normalised as in training.
-        forced: of "tts" alone: end with ``<sosp>``, so that speech begins at once; False stops before it and the
-            model must emit it. A "qa" prefix ends behind "[Assistant]:", since the model first writes its answer.
+    """Do what `prefix_prompt` does for prompts without codes in them: the ids, and the placeholder's index or None.
 
     Raises:
-        ConfigError: there is no such task, or ``tokenizer`` is not the vocabulary's.
+        ConfigError: there is no such task, codes stand in its prompt ("asr"), or ``tokenizer`` is not the vocabulary's.
         FormatError: ``text`` is not Unicode text.
     """
-    if task == "qa":
-        return _qa_request(text, tokenizer, vocabulary, speaker_aware)
-    if task != "tts":
-        raise ConfigError(f"no task {task!r}; expected one of {', '.join(TASKS)}")
-    ids, placeholder = _tts_request(text, tokenizer, vocabulary, speaker_aware)
-    ids += tokenizer.encode(" " + SPEECH_FOLLOWS)
-    return ([*ids, vocabulary.sosp] if forced else ids), placeholder
+    prompt = prefix_prompt(task, text, tokenizer, vocabulary, speaker_aware=speaker_aware, forced=forced)
+    ids: list[int] = []
+    for part in prompt.parts:
+        if isinstance(part, Stretch):
+            raise ConfigError(
+                f"a prompt of task {task!r} begins with codes; take prefix_prompt and prompt_steps for it"
+            )
+        ids += part.ids
+    return ids, prompt.placeholder
 
 
-def _tts_request(
-    text: str, tokenizer: TextTokenizer, vocabulary: Vocabulary, speaker_aware: bool
-) -> tuple[list[int], int | None]:
-    # The full stop is added even behind another one: the released models were trained so.
-    return _request(f": Read this sentence: {normalize_text(text)}.", tokenizer, vocabulary, speaker_aware)
-
-
-def _qa_request(
-    question: str, tokenizer: TextTokenizer, vocabulary: Vocabulary, speaker_aware: bool
-) -> tuple[list[int], int | None]:
-    return _request(f": {question.strip()}", tokenizer, vocabulary, speaker_aware)
-
-
-def _request(
-    words: str, tokenizer: TextTokenizer, vocabulary: Vocabulary, speaker_aware: bool
-) -> tuple[list[int], int | None]:
-    """Ids of bos, ``[Human]``, ``words``, the speaker's place if wanted, and "[Assistant]:"."""
+def _check(tokenizer: TextTokenizer, vocabulary: Vocabulary) -> None:
     if tokenizer.vocab_size != vocabulary.text_size:
         raise ConfigError(
             f"text tokenizer {tokenizer.name!r} has {tokenizer.vocab_size} ids, but the vocabulary expects "
             f"{vocabulary.text_size}; use the tokenizer that was saved with the dataset or model"
         )
-    ids, placeholder = [tokenizer.bos_id, vocabulary.human], None
-    if speaker_aware:
-        ids += tokenizer.encode(words + SPEAKER_FOLLOWS)
-        placeholder = len(ids)
-        ids += [vocabulary.placeholder, *tokenizer.encode(".\n ")]
-    else:
-        ids += tokenizer.encode(words + "\n ")
-    return [*ids, vocabulary.assistant, *tokenizer.encode(":")], placeholder
 
 
-def _close(
-    start: list[int], answer: str, placeholder: int | None, tokenizer: TextTokenizer, vocabulary: Vocabulary
+def _request(
+    words: str, tokenizer: TextTokenizer, vocabulary: Vocabulary, speaker_aware: bool, reference_prompt: bool
 ) -> Prompt:
-    return Prompt(
-        before=[*start, *tokenizer.encode(answer), vocabulary.sosp],
-        after=[*tokenizer.encode(BEHIND_SPEECH), tokenizer.eos_id],
-        label_start=len(start),
-        placeholder=placeholder,
-    )
+    """bos, ``[Human]``, ``words``, the speaker's place or a reference's codes if wanted, and "[Assistant]:"."""
+    _check(tokenizer, vocabulary)
+    start = [tokenizer.bos_id, vocabulary.human]
+    if not (speaker_aware or reference_prompt):
+        return Prompt((Words([*start, *tokenizer.encode(words + "\n "), *_assistant(tokenizer, vocabulary)], False),))
+    start += tokenizer.encode(words + SPEAKER_FOLLOWS)
+    end = [*tokenizer.encode(".\n "), *_assistant(tokenizer, vocabulary)]
+    if reference_prompt:
+        return Prompt((Words([*start, vocabulary.sosp], False), Stretch("reference", False), Words(end, False)))
+    return Prompt((Words([*start, vocabulary.placeholder, *end], False),), placeholder=len(start))
+
+
+def _recognize(tokenizer: TextTokenizer, vocabulary: Vocabulary) -> Prompt:
+    _check(tokenizer, vocabulary)
+    start = [tokenizer.bos_id, vocabulary.human, *tokenizer.encode(": Recognize this speech: "), vocabulary.sosp]
+    end = [*tokenizer.encode(".\n "), *_assistant(tokenizer, vocabulary)]
+    return Prompt((Words(start, False), Stretch("row", False), Words(end, False)))
+
+
+def _assistant(tokenizer: TextTokenizer, vocabulary: Vocabulary) -> list[int]:
+    return [vocabulary.assistant, *tokenizer.encode(":")]
+
+
+def _spoken(start: Prompt, answer: str, tokenizer: TextTokenizer, vocabulary: Vocabulary) -> Prompt:
+    before = Words([*tokenizer.encode(answer), vocabulary.sosp], loss=True)
+    after = Words([*tokenizer.encode(BEHIND_SPEECH), tokenizer.eos_id], loss=True)
+    return Prompt((*start.parts, before, Stretch("row", loss=True), after), start.placeholder)

@@ -1,27 +1,33 @@
-"""A dataset's split as the trainer wants it: examples by index, and an order that puts like lengths together."""
+"""A dataset's split as the trainer wants it: examples by index, each spoken row with a reference of its speaker."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from slmtk.data.collate import Example, make_example
-from slmtk.data.dataset import DatasetFolder, DatasetRow
-from slmtk.data.prompts import Prompt, qa_prompt, tts_prompt
-from slmtk.errors import ConfigError
+from slmtk.data.dataset import DatasetFolder
+from slmtk.data.examples import Example, row_example
+from slmtk.data.prompts import SPEAKING_TASKS
+from slmtk.data.sampling import Clock, EpochOrder
+from slmtk.data.sampling_lengths import Lengths
 from slmtk.layout import Layout
 
-PROMPT_TOKENS = 40
-"""Roughly what a template adds to a row's own text tokens; only the order of batches depends on it."""
+NEAR = 64
+"""Recordings among which a reference is drawn: those of the speaker that stand nearest to the row.
+
+In a corpus ordered by speaker they lie in the row's own row group or the next, so that a reference costs no reading."""
 
 
 class TrainingSet(Dataset[Example]):
-    """Rows of one split as `Example`."""
+    """What there is to learn in one split, as `Example`.
+
+    Attributes:
+        rows: the split's rows.
+        clock: the epoch, which a sampler made from `order` shares.
+    """
 
     def __init__(
         self,
@@ -31,107 +37,151 @@ class TrainingSet(Dataset[Example]):
         *,
         speaker_aware: bool,
         reference: str = "other",
+        reference_prompt: bool = False,
         seed: int = 0,
     ) -> None:
         """Open ``split`` of ``folder`` for a model of ``layout``.
 
-        ``reference`` is whose speaker vector conditions a row: that of "other" recordings of the same speaker, drawn
-        anew in each epoch from ``seed``, or the row's "own".
-        """
-        self._tokenizer = folder.tokenizer
-        self._vocabulary = folder.vocabulary
-        self._layout = layout
-        self._speaker_aware = speaker_aware
-        self.rows = folder.rows(split)
-        self._seed, self._epoch = seed, 0
-        self._peers: dict[str, list[int]] = {}
-        if speaker_aware and reference == "other":
-            for place, speaker in enumerate(self.rows.speakers):
-                if speaker is not None:
-                    self._peers.setdefault(speaker, []).append(place)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Draw the references of ``epoch``; the data loader calls this, on resuming too."""
-        self._epoch = epoch
-
-    def reference_of(self, index: int) -> int:
-        """Row whose speaker vector conditions row ``index``: its own if its speaker has no other or is not known.
-
-        A vector estimated from the very speech that is to be predicted tells of its words, and a model that has learnt
-        to read them there does not heed the text.
-        """
-        peers = self._peers.get(self.rows.speakers[index] or "", [])
-        if len(peers) < 2:
-            return index
-        chosen = peers[int(np.random.default_rng([self._seed, self._epoch, index]).integers(len(peers) - 1))]
-        return peers[-1] if chosen == index else chosen
-
-    def __len__(self) -> int:
-        """Rows of the split."""
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Example:
-        """Return row ``index`` as an example.
+        Args:
+            folder: the dataset.
+            split: "train", "dev" or "test".
+            layout: of the model.
+            speaker_aware: prompts have a place for a speaker vector.
+            reference: whose voice conditions a row: that of "other" recordings of the same speaker, drawn anew in each
+                epoch from ``seed``, or the row's "own".
+            reference_prompt: the reference's codes stand in the prompt, not its vector.
+            seed: of the references.
 
         Raises:
-            ConfigError: the model is speaker-aware and the row has no speaker vector.
+            ConfigError: there is no such split.
+            FormatError: a file is missing or damaged.
         """
-        row = self.rows[index]
-        speaker = None
-        if self._speaker_aware:
-            vector = self.rows[self.reference_of(index)].speaker_vector
-            if vector is None:
-                raise ConfigError(f"row {row.id!r} has no speaker vector; train without --speaker-aware")
-            speaker = torch.from_numpy(np.array(vector, dtype=np.float32))
-        codes = torch.from_numpy(np.array(row.codes, dtype=np.int64))
-        return make_example(self._prompt(row), codes, self._vocabulary, self._layout, speaker)
-
-    def _prompt(self, row: DatasetRow) -> Prompt:
-        if row.task == "qa":
-            return qa_prompt(
-                row.question or "", row.text, self._tokenizer, self._vocabulary, speaker_aware=self._speaker_aware
-            )
-        return tts_prompt(row.text, self._tokenizer, self._vocabulary, speaker_aware=self._speaker_aware)
-
-    def lengths(self) -> NDArray[np.int64]:
-        """About how many positions each row takes, int64 [rows]."""
-        frames = np.asarray(self.rows.num_frames, dtype=np.int64)
-        steps = -(-frames * self._layout.num_codebooks // self._layout.num_heads)
-        return steps + np.asarray(self.rows.num_text_tokens, dtype=np.int64) + PROMPT_TOKENS
-
-
-class LengthBucketSampler(Sampler[int]):
-    """Shuffled indices, each run of ``batch_size`` of like lengths; the order depends on seed and epoch alone."""
-
-    def __init__(self, lengths: NDArray[np.int64], batch_size: int, seed: int, *, batches_per_bucket: int = 32) -> None:
-        """``lengths`` int64 [rows]; a bucket of ``batches_per_bucket`` batches is drawn at random, then sorted."""
-        self._lengths = lengths
-        self._batch_size = batch_size
-        self._bucket = batch_size * batches_per_bucket
+        self._folder, self._split, self._layout = folder, split, layout
+        self._tokenizer, self._vocabulary = folder.tokenizer, folder.vocabulary
+        self._speaker_aware, self._reference_prompt = speaker_aware, reference_prompt
+        self.rows = folder.rows(split)
+        self.clock = Clock()
         self._seed = seed
-        self._epoch = 0
+        self._lengths: dict[bool, NDArray[np.int64]] = {}
+        self._voices: _Voices | None = None
+        if (speaker_aware or reference_prompt) and reference == "other":
+            self._voices = _Voices(self.rows.speakers.codes, self.rows.utterances)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of ``epoch``; the trainer calls this, on resuming too."""
-        self._epoch = epoch
+        """Draw the references of ``epoch`` for rows that are asked for without one."""
+        self.clock.epoch = epoch
+
+    def reference_of(self, index: int, epoch: int | None = None) -> int:
+        """Row whose voice conditions row ``index``: its own if its speaker has no other recording or is not known.
+
+        A vector estimated from the very speech that is to be predicted tells of its words, and a model that has learnt
+        to read them there does not heed the text. Drawn is one of the `NEAR` recordings of the speaker that stand
+        nearest, the utterance itself left out whatever tasks it stands there for.
+        """
+        if self._voices is None:
+            return index
+        random = np.random.default_rng([self._seed, self.clock.epoch if epoch is None else epoch, index])
+        return self._voices.draw(index, random)
 
     def __len__(self) -> int:
-        """Rows."""
-        return len(self._lengths)
+        """Rows: utterances and texts, each once for every task it stands for."""
+        return len(self.rows)
 
-    def __iter__(self) -> Iterator[int]:
-        """Yield every row once."""
-        random = np.random.default_rng([self._seed, self._epoch])
-        order = random.permutation(len(self._lengths))
-        buckets = [order[i : i + self._bucket] for i in range(0, len(order), self._bucket)]
-        batches: list[Any] = []
-        for bucket in buckets:
-            ordered = bucket[np.argsort(self._lengths[bucket], kind="stable")]
-            batches += [ordered[i : i + self._batch_size] for i in range(0, len(ordered), self._batch_size)]
-        # A short batch in the middle would shift every batch after it, so it stays last.
-        short = [batch for batch in batches if len(batch) < self._batch_size]
-        full = [batch for batch in batches if len(batch) == self._batch_size]
-        for index in random.permutation(len(full)):
-            yield from (int(row) for row in full[index])
-        for batch in short:
-            yield from (int(row) for row in batch)
+    def __getitem__(self, item: int | tuple[int, int]) -> Example:
+        """Return a row as an example.
+
+        Args:
+            item: index of the row, with the clock's epoch; or (epoch, index), as samplers say it, so that a worker
+                process draws the references of the right epoch whenever it was started.
+
+        Raises:
+            ConfigError: the model is told a voice and the row has none: no speaker vector, or no codes.
+        """
+        epoch, index = item if isinstance(item, tuple) else (self.clock.epoch, item)
+        row = self.rows[index]
+        reference = None
+        if (self._speaker_aware or self._reference_prompt) and row.task in SPEAKING_TASKS:
+            other = self.reference_of(index, epoch)
+            reference = row if other == index else self.rows[other]
+        return row_example(
+            row,
+            reference,
+            self._tokenizer,
+            self._vocabulary,
+            self._layout,
+            speaker_aware=self._speaker_aware,
+            reference_prompt=self._reference_prompt,
+        )
+
+    def lengths(self, *, exact: bool = False) -> NDArray[np.int64]:
+        """Positions that each row takes, int64 [rows].
+
+        Args:
+            exact: count the tokens of every text in its prompt: some 30 seconds for a million sentences and a
+                tokenizer of words, nothing for bytes. Otherwise the row's own tokens and the template's are added up,
+                which is a token or two wrong where a word of the text meets one of the template. With a reference in
+                the prompt the length is the longest that the row can take in any epoch.
+        """
+        if exact not in self._lengths:
+            lengths = Lengths(
+                self._folder,
+                self._split,
+                self.rows,
+                self._layout,
+                speaker_aware=self._speaker_aware,
+                reference_prompt=self._reference_prompt,
+            )
+            self._lengths[exact] = lengths.counted() if exact else lengths.estimated()
+        return self._lengths[exact]
+
+    def order(self, seed: int, weights: Mapping[str, float] | None = None, *, packed: bool = False) -> EpochOrder:
+        """Order of this set's rows in every epoch, for `LengthBucketSampler` or, ``packed``, for `PackedSampler`.
+
+        Args:
+            seed: of the order.
+            weights: of tasks, see `EpochOrder`.
+            packed: lengths have to be exact.
+
+        Raises:
+            ConfigError: a weight is of a task that the split does not have, or no row is left.
+        """
+        tasks = self.rows.tasks
+        return EpochOrder(
+            self.lengths(exact=packed),
+            self.rows.group_starts,
+            self.clock,
+            seed,
+            tasks=[task or "" for task in tasks.names],
+            task_of=tasks.codes,
+            weights=weights,
+        )
+
+
+class _Voices:
+    """The recordings of every speaker, in the order of the dataset."""
+
+    def __init__(self, speakers: NDArray[np.int32], utterances: NDArray[np.int64]) -> None:
+        """Take the speaker (-1: not known) and the utterance of every row; an utterance's rows stand side by side."""
+        first = np.flatnonzero(np.diff(utterances, prepend=-1))  # an utterance's first row stands for it
+        known = first[speakers[first] >= 0]
+        self._speakers, self._utterances = speakers, utterances
+        self._rows = known[np.argsort(speakers[known], kind="stable")]
+        self._place = np.full(len(utterances) and int(utterances[-1]) + 1, -1, np.int64)
+        self._place[utterances[self._rows]] = np.arange(len(self._rows))
+        counts = np.bincount(speakers[known], minlength=1)
+        self._ends = np.cumsum(counts)
+        self._starts = self._ends - counts
+
+    def draw(self, row: int, random: np.random.Generator) -> int:
+        """Return another utterance's row of the same speaker, ``row`` itself if there is none."""
+        speaker = int(self._speakers[row])
+        if speaker < 0:
+            return row
+        place = int(self._place[self._utterances[row]])
+        start, end = int(self._starts[speaker]), int(self._ends[speaker])
+        if end - start < 2:
+            return row
+        first = max(start, min(place - NEAR // 2, end - NEAR - 1))
+        last = min(end, first + NEAR + 1)
+        chosen = first + int(random.integers(last - first - 1))
+        return int(self._rows[chosen + (chosen >= place)])

@@ -74,10 +74,12 @@ def build_model(
         that no token of its tokenizer uses) is cut, new rows are drawn around the mean of the old ones.
 
     Raises:
-        ConfigError: unknown settings, or the base knows fewer tokens than the dataset's text tokenizer.
+        ConfigError: settings unknown or without meaning in their layout, or the base knows fewer tokens than the
+            dataset's text tokenizer.
         FormatError: the base cannot be loaded.
     """
     rows = int(vocabulary["size"])
+    _check_settings(settings)
     if base == "tiny":
         backbone_config = tiny_backbone_config(rows, size)
         config = SpeechLMConfig(backbone=backbone_config.to_dict(), vocabulary=dict(vocabulary), **settings)
@@ -92,5 +94,15 @@ def build_model(
     backbone.resize_token_embeddings(int(vocabulary["text_size"]), mean_resizing=False)
     backbone.resize_token_embeddings(rows)
     config = SpeechLMConfig(backbone=backbone.config.to_dict(), vocabulary=dict(vocabulary), **settings)
-    new = SpeechLM(config, backbone=backbone)
-    return new
+    return SpeechLM(config, backbone=backbone)
+
+
+def _check_settings(settings: Mapping[str, Any]) -> None:
+    if settings.get("layout") != "interleaved":
+        return
+    for name, plain in (("head", "linear"), ("fusion", "mean")):
+        if settings.get(name, plain) != plain:
+            raise ConfigError(
+                f"{name} {settings[name]!r} has no meaning in the interleaved layout, where a step is one code and the "
+                f"text head predicts it; leave it at {plain!r} or choose the grouped or delayed layout"
+            )

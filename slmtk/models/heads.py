@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
+
+from slmtk.models.depth import DepthTransformer
+from slmtk.models.losses import Losses, join_heads, linear_losses
 
 
 class MlpHead(nn.Module):
@@ -17,13 +22,48 @@ class MlpHead(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """float [N, D] -> scores float [N, V]."""
-        scores: Tensor = self.down(nn.functional.silu(self.up(hidden)))
+        scores: Tensor = self.down(self.before_scores(hidden))
         return scores
+
+    def before_scores(self, hidden: Tensor) -> Tensor:
+        """float [N, D] -> float [N, 2 D], what the last layer reads."""
+        return nn.functional.silu(self.up(hidden))
 
 
 def make_head(kind: str, width: int, size: int) -> nn.Module:
-    """Build a head of ``kind`` "linear" or "mlp": float [N, D = width] -> float [N, V = size]."""
-    return nn.Linear(width, size) if kind == "linear" else MlpHead(width, size)
+    """Build a head of ``kind`` (`slmtk.models.config.HEADS`): float [N, D = width] -> float [N, V = size].
+
+    Of "transformer" and "depth" this is the linear layer behind what all heads share.
+    """
+    return MlpHead(width, size) if kind == "mlp" else nn.Linear(width, size)
+
+
+def head_losses(heads: nn.ModuleList, depth: DepthTransformer | None, states: Tensor, targets: Tensor) -> Losses:
+    """Losses of all speech heads.
+
+    Args:
+        heads: H layers of one kind, `make_head`.
+        depth: what stands before them in a "depth" head.
+        states: float [N, D].
+        targets: int64 [N, H], rows of the heads.
+
+    Returns:
+        losses [N, H].
+    """
+    layers = list(heads)
+    if depth is not None:
+        return _apart(depth(states, targets).unbind(1), layers, targets)
+    # All or none: peft may have put something else in a head's place.
+    mlps = [head for head in layers if type(head) is MlpHead]
+    if len(mlps) == len(layers):
+        return _apart([mlp.before_scores(states) for mlp in mlps], [mlp.down for mlp in mlps], targets)
+    return linear_losses(states, layers, targets)
+
+
+def _apart(states: Sequence[Tensor], layers: Sequence[nn.Module], targets: Tensor) -> Losses:
+    """Losses of H layers that each read their own states."""
+    columns = targets[..., None].unbind(1)
+    return join_heads([linear_losses(s, [layer], t) for s, layer, t in zip(states, layers, columns, strict=True)])
 
 
 class ConcatFusion(nn.Module):

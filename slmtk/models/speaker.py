@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import time
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from slmtk import audio
 from slmtk.codecs.base import Codec, load_codec_of
-from slmtk.data.prompts import normalize_text, prefix
+from slmtk.data.examples import prompt_steps, reference_clip
+from slmtk.data.prompts import normalize_text, prefix, prefix_prompt
 from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer
 from slmtk.errors import AudioError, CodecMismatchError, ConfigError, FormatError
 from slmtk.models.generate import Generated, generate
@@ -24,6 +26,7 @@ from slmtk.models.quiet import no_bars
 from slmtk.models.sampling import Sampling
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.progress import Progress, SilentProgress
+from slmtk.speakers.base import SpeakerEncoder, load_named_encoder
 from slmtk.spec import CodecSpec
 
 ANSWER_END = "The speech is:"
@@ -36,14 +39,18 @@ class Voice:
 
     Attributes:
         id: the reference's name, for seeds and reports.
-        path: the reference recording; None for a codec without speaker vectors.
-        speaker: float32 [D], the codec's timbre vector of the reference: it conditions a speaker-aware model and
-            gives the decoded audio its voice.
+        path: the reference recording; None if nobody needs one.
+        speaker: float32 [D], the codec's timbre vector of the reference, None if the codec has none: it gives the
+            decoded audio its voice, and conditions a speaker-aware model that was trained with such vectors.
+        embedding: float32 [D'], the vector by the speaker encoder of a model that was trained with another's.
+        codes: int64 [K, T], the beginning of the reference, for a model that reads it in its prompt.
     """
 
     id: str
     path: Path | None
     speaker: Tensor | None
+    embedding: Tensor | None = None
+    codes: Tensor | None = None
 
 
 @dataclass
@@ -74,12 +81,20 @@ class Speech:
 class Synthesizer:
     """A trained model with its tokenizer and codec, ready to speak."""
 
-    def __init__(self, model: SpeechLM, tokenizer: TextTokenizer, codec: Codec, tasks: Sequence[str]) -> None:
-        """Put the parts together; `load` does it from a folder."""
+    def __init__(
+        self,
+        model: SpeechLM,
+        tokenizer: TextTokenizer,
+        codec: Codec,
+        tasks: Sequence[str],
+        encoder: SpeakerEncoder | None = None,
+    ) -> None:
+        """Put the parts together; `load` does it from a folder. ``encoder`` is the model's, None for the codec."""
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.codec = codec
         self.tasks = tuple(tasks)
+        self.encoder = encoder
 
     @classmethod
     def load(cls, model: Path, *, device: str = "cpu", codec_checkpoint: Path | None = None) -> Synthesizer:
@@ -88,6 +103,8 @@ class Synthesizer:
         Raises:
             FormatError: the folder holds no finished model.
             CodecMismatchError: the codec here is not the one the model was trained with.
+            ConfigError: the speaker encoder here is not the one the model was trained with.
+            WeightsError: the speaker encoder's weights are not here and cannot be fetched.
         """
         info_path = model / "slmtk.json"
         if not info_path.is_file():
@@ -97,7 +114,9 @@ class Synthesizer:
             raise FormatError(f"{model} holds no finished model; run `slmtk train` on it again to finish it")
         spec = CodecSpec.from_dict(info["codec"])
         codec = load_codec_of(spec, device=device, checkpoint=codec_checkpoint)
-        differences = codec.spec.differences(spec)
+        # An imported model may not know the digest of its codec's weights.
+        known = spec if spec.weights_sha256 else dataclasses.replace(spec, weights_sha256=codec.spec.weights_sha256)
+        differences = codec.spec.differences(known)
         if differences:
             raise CodecMismatchError(
                 f"the codec here is not the model's ({'; '.join(differences)}); use the same weights"
@@ -105,7 +124,9 @@ class Synthesizer:
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
         with no_bars():
             network = SpeechLM.from_pretrained(model, dtype=dtype).to(device)
-        return cls(network, load_text_tokenizer(str(model / "tokenizer")), codec, info.get("tasks", ["tts"]))
+        encoder = _encoder_of(network, info.get("speaker", {}).get("weights", ""), device)
+        tokenizer = load_text_tokenizer(str(model / "tokenizer"))
+        return cls(network, tokenizer, codec, info.get("tasks", ["tts"]), encoder)
 
     @property
     def spec(self) -> CodecSpec:
@@ -117,8 +138,18 @@ class Synthesizer:
         """Whether the reference's voice conditions the model, beyond the codec's timbre."""
         return self.model.speaker is not None
 
+    @property
+    def reference_prompt(self) -> bool:
+        """Whether the model reads the reference's codes in its prompt."""
+        return bool(self.model.config.reference_prompt)
+
+    @property
+    def needs_voice(self) -> bool:
+        """Whether somebody, the model or the codec, has to know a voice to speak in."""
+        return self.speaker_aware or self.reference_prompt or self.spec.speaker_dim > 0
+
     def voice(self, path: Path) -> Voice:
-        """Make a voice of a reference recording.
+        """Make a voice of a reference recording: all that the codec and the model want to know of it.
 
         Raises:
             AudioError: the recording cannot be used.
@@ -127,7 +158,11 @@ class Synthesizer:
         if not len(wav):
             raise AudioError(f"{path} holds no audio; a reference needs a second or more of speech", kind="empty")
         encoded = self.codec.encode(audio.pad_to_frames(wav, self.spec.frame_size)[None])
-        return Voice(path.stem, path, None if encoded.speaker is None else encoded.speaker[0])
+        embedding = None
+        if self.encoder is not None:
+            embedding = self.encoder.embed(audio.read(path, self.encoder.sample_rate)[0])
+        codes = reference_clip(encoded.codes[0].cpu(), self.spec) if self.reference_prompt else None
+        return Voice(path.stem, path, None if encoded.speaker is None else encoded.speaker[0], embedding, codes)
 
     def speak(
         self,
@@ -176,9 +211,12 @@ class Synthesizer:
 
     def _one(self, task: str, text: str, voice: Voice, sampling: Sampling) -> Speech:
         started = time.perf_counter()
-        ids, placeholder = prefix(task, text, self.tokenizer, self.model.vocabulary, self.speaker_aware)
+        ids, placeholder = self._prefix(task, text, voice)
+        vector = voice.speaker if self.encoder is None else voice.embedding
+        if placeholder is not None and vector is None:
+            raise ConfigError("this model speaks in the voice of a reference; give --speaker REF.wav")
         generator = torch.Generator().manual_seed(_seed(sampling.seed, task, text, voice.id))
-        generated = generate(self.model, ids, placeholder, voice.speaker, sampling, generator)
+        generated = generate(self.model, ids, placeholder, vector, sampling, generator)
         wav = self._decode(generated, voice)
         return Speech(
             text=normalize_text(text) if task == "tts" else self._answer_text(generated),
@@ -191,6 +229,15 @@ class Synthesizer:
             first_codes_seconds=generated.first_step_seconds,
         )
 
+    def _prefix(self, task: str, text: str, voice: Voice) -> tuple[list[int] | Tensor, int | None]:
+        vocabulary = self.model.vocabulary
+        if not self.reference_prompt:
+            return prefix(task, text, self.tokenizer, vocabulary, self.speaker_aware)
+        if voice.codes is None:
+            raise ConfigError("this model speaks in the voice of a reference; give --speaker REF.wav")
+        prompt = prefix_prompt(task, text, self.tokenizer, vocabulary, reference_prompt=True)
+        return prompt_steps(prompt, vocabulary, self.model.layout, reference=voice.codes), None
+
     def _decode(self, generated: Generated, voice: Voice) -> Tensor:
         codes = _codes(generated)
         if not codes.shape[1]:
@@ -200,6 +247,20 @@ class Synthesizer:
 
     def _answer_text(self, generated: Generated) -> str:
         return self.tokenizer.decode(generated.text_ids).strip().removesuffix(ANSWER_END).strip()
+
+
+def _encoder_of(model: SpeechLM, weights: str, device: str) -> SpeakerEncoder | None:
+    """The encoder of the vectors that ``model`` was trained with; None for the codec's, or none."""
+    name = model.config.speaker_encoder
+    if name in ("", "codec"):
+        return None
+    encoder = load_named_encoder(name, device=device)
+    if encoder.dim != model.config.speaker_dim or (weights and weights != encoder.name):
+        raise ConfigError(
+            f"the speaker encoder here is {encoder.name} of {encoder.dim} values; the model was trained with "
+            f"{weights or name} of {model.config.speaker_dim}"
+        )
+    return encoder
 
 
 def _codes(generated: Generated) -> Tensor:

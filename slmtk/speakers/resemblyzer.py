@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slmtk.errors import AudioError, ConfigError
-from slmtk.speakers.base import SpeakerEncoder
+from slmtk.speakers.base import SpeakerEncoder, check_samples
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 # Less speech than this after silences are cut says nothing of a voice; the network hears windows of 1.6 s.
 _MIN_SECONDS = 0.2
-# Below -80 dB of full scale there is nothing that amplifying could make audible.
-_SILENCE = 1e-4
 
 
 class ResemblyzerEncoder(SpeakerEncoder):
@@ -66,18 +64,12 @@ class ResemblyzerEncoder(SpeakerEncoder):
         """
         import torch
 
+        check_samples(wav.detach(), self.sample_rate, _MIN_SECONDS)
         samples = wav.detach().cpu().numpy().astype(np.float32)
-        if not np.isfinite(samples).all():
-            raise AudioError("an utterance to compare holds NaN or infinite samples", kind="nan")
-        if np.abs(samples).max(initial=0.0) < _SILENCE:
-            raise AudioError("an utterance to compare is silent; a voice needs sound", kind="empty")
-        too_short = f"less than {_MIN_SECONDS} s of speech in an utterance to compare"
-        if samples.size < _MIN_SECONDS * self.sample_rate:
-            raise AudioError(too_short, kind="too_short")
         with _one_thread():
             speech = self._preprocess(samples)
             if speech.size < _MIN_SECONDS * self.sample_rate:
-                raise AudioError(too_short, kind="too_short")
+                raise AudioError(f"less than {_MIN_SECONDS} s of speech in an utterance to compare", kind="too_short")
             vector: Tensor = torch.from_numpy(self._network.embed_utterance(speech)).float()
         unit: Tensor = vector / vector.norm()
         return unit

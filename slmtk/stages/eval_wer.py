@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from slmtk.asr.base import Recognizer, load_recognizer
 from slmtk.config import to_jsonable, write_json, write_text
-from slmtk.corpus import CorpusConfig
+from slmtk.corpus import CorpusConfig, find_utterances
 from slmtk.device import resolve_device
 from slmtk.errors import AudioError, ConfigError
 from slmtk.metrics.normalize import get_normalizer
 from slmtk.progress import Progress
+from slmtk.stages import dry_run
 from slmtk.stages.scoring import ErrorRate, Mean, Pair, UtteranceScore, error_rate, make_pairs, mean_of, score_utterance
-from slmtk.stages.speech_sources import open_speech, with_references
+from slmtk.stages.speech_sources import CODES_NAME, SYNTH_NAME, open_speech, with_references
 from slmtk.stages.voice_scores import VoiceScores
 
 if TYPE_CHECKING:
@@ -197,6 +198,32 @@ def eval_wer(
     )
     _write(out, run.scores, report)
     return report
+
+
+def plan(reference: Path | str, hypothesis: Path | str | None, out: Path, config: EvalConfig) -> dry_run.Plan:
+    """What `eval_wer` would do; audio, codes and models stay unread.
+
+    Raises:
+        CorpusError: a folder of recordings is there and holds none.
+        PluginError: no such recogniser or speaker encoder.
+    """
+
+    def describe(path: Path) -> str:
+        if (path / SYNTH_NAME).is_file():
+            return "synthesised speech"
+        return "codes" if (path / CODES_NAME).is_file() else find_utterances(path, _with_column(config)).describe()
+
+    reads = [dry_run.source("texts", reference, describe)]
+    if hypothesis is not None:
+        reads.append(dry_run.source("speech", hypothesis, describe))
+    reads.append(dry_run.plug_in("slmtk.asr", config.recognizer, config.asr_model))
+    if config.similarity:
+        reads.append(dry_run.plug_in("slmtk.speakers", config.speaker_encoder))
+    for what, path in (("grammar", config.grammar), ("voices", config.references)):
+        if path is not None:
+            reads.append(dry_run.source(what, path))
+    does = f"score with {config.recognizer} on {config.device}, texts made comparable by {config.normalizer}"
+    return dry_run.Plan(tuple(reads), (does,), str(out))
 
 
 def _write(out: Path, scores: Sequence[UtteranceScore], report: EvalReport) -> None:

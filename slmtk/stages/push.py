@@ -53,22 +53,19 @@ def push_codes(out: Path, repo: str, *, private: bool = False, licence: str | No
         SlmtkError: the hub cannot be reached or refuses.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     folder = open_codes(out)
     write_text(out / CARD_NAME, codes_card(folder, repo, licence))
     index = json.dumps(to_jsonable(_public(folder.index)), indent=2, ensure_ascii=False) + "\n"
     api: Any = HfApi()
     wanted = {"repo_id": repo, "repo_type": "dataset"}
-    # The library below the hub's client differs by its version; its error is a base of the hub's own.
-    failures: tuple[type[Exception], ...] = (*HfHubHTTPError.__bases__, OSError, ValueError, RuntimeError)
     try:
         url = api.create_repo(**wanted, private=private, exist_ok=True)
         _upload(api, folder, wanted)
         api.upload_file(path_or_fileobj=index.encode(), path_in_repo=INDEX_NAME, **wanted)
-    except failures as error:
+    except hub_failures() as error:
         raise SlmtkError(
-            f"cannot push to {repo}: {_one_line(error)}; the codes are whole in {out}: run the same command again, "
+            f"cannot push to {repo}: {one_line(error)}; the codes are whole in {out}: run the same command again, "
             "it will push without encoding anew"
         ) from error
     return str(url)
@@ -93,5 +90,14 @@ def _public(index: Mapping[str, Any]) -> dict[str, Any]:
     return {**index, "config": config}
 
 
-def _one_line(error: BaseException) -> str:
+def hub_failures() -> tuple[type[Exception], ...]:
+    """What the hub's client raises when the hub cannot be reached or refuses."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # The library below the hub's client differs by its version; its error is a base of the hub's own.
+    return (*HfHubHTTPError.__bases__, OSError, ValueError, RuntimeError)
+
+
+def one_line(error: BaseException) -> str:
+    """The error's text without its line breaks, or its kind if it has none."""
     return " ".join(str(error).split()) or type(error).__name__

@@ -20,6 +20,7 @@ from slmtk.models.sampling import Sampling
 from slmtk.models.speaker import Synthesizer, Voice
 from slmtk.progress import Progress
 from slmtk.speakers.base import SpeakerEncoder, load_speaker_encoder
+from slmtk.stages import dry_run
 from slmtk.stages.roletrivia_scores import Answer, score_answer, summarize
 from slmtk.stages.trivia import Columns, Question, read_trivia
 
@@ -117,6 +118,30 @@ def roletrivia(source: Path, out: Path, config: RoleTriviaConfig, progress: Prog
     write_json(out / SCORES_NAME, {"config": to_jsonable(config), "scores": report})
     shutil.rmtree(out / _WORK)
     return report
+
+
+def plan(source: Path, out: Path, config: RoleTriviaConfig) -> dry_run.Plan:
+    """What `roletrivia` would do; the model's weights and the recordings stay unread.
+
+    Raises:
+        FormatError: the questions or the model are there and cannot be used.
+        ConfigError: the model was not trained to answer questions.
+        PluginError: no such recogniser or encoder.
+    """
+
+    def describe(path: Path) -> str:
+        questions = read_trivia(path, config.columns, config.limit)
+        return f"{len(questions)} questions, {len({question.role for question in questions})} roles"
+
+    reads = [
+        dry_run.source("questions", source, describe),
+        dry_run.model(config.model, "qa"),
+        dry_run.plug_in("slmtk.asr", config.recognizer, config.recognizer_model),
+        dry_run.plug_in("slmtk.speakers", config.encoder),
+    ]
+    if config.grammar is not None:
+        reads.append(dry_run.source("grammar", config.grammar))
+    return dry_run.Plan(tuple(reads), (f"answer each question aloud on {config.device}, then score",), str(out))
 
 
 def _load(config: RoleTriviaConfig, device: str) -> Synthesizer:

@@ -20,7 +20,8 @@ from slmtk.models.sampling import Sampling
 from slmtk.models.speaker import Speech, Synthesizer, Voice
 from slmtk.progress import Progress
 from slmtk.shards import CodesRow, part_name, write_index, write_shard
-from slmtk.stages.lines import Line, read_lines
+from slmtk.stages import dry_run
+from slmtk.stages.lines import SUFFIXES, Line, read_lines
 
 LINES_NAME = "synth.jsonl"
 REPORT_NAME = "report.json"
@@ -91,6 +92,23 @@ def synth(source: str | Path, out: Path, config: SynthConfig, progress: Progress
     return report
 
 
+def plan(source: str | Path, out: Path, config: SynthConfig) -> dry_run.Plan:
+    """What `synth` would do; the model's weights stay unread.
+
+    Raises:
+        FormatError: the file of texts or the model is there and cannot be used.
+        ConfigError: the model was not trained to read aloud.
+    """
+    if Path(source).suffix in SUFFIXES:
+        texts = dry_run.source("texts", source, lambda path: f"{len(read_lines(path))} texts")
+    else:
+        texts = f"text: {read_lines(source)[0].text}"
+    voices = [dry_run.source("voice", speaker) for speaker in config.speakers]
+    chosen = "greedily" if config.sampling.temperature == 0 else f"at temperature {config.sampling.temperature:g}"
+    does = f"speak each text {chosen}, {config.sampling.max_seconds:g} s at most, on {config.device}"
+    return dry_run.Plan((texts, dry_run.model(config.model, "tts"), *voices), (does,), str(out))
+
+
 def _prepare(out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         if not (out / LINES_NAME).is_file():
@@ -103,7 +121,7 @@ def _prepare(out: Path) -> None:
 
 
 def _voices(lines: list[Line], config: SynthConfig, synthesizer: Synthesizer) -> list[Voice]:
-    needs_voice = synthesizer.spec.speaker_dim > 0
+    needs_voice = synthesizer.needs_voice
     cache: dict[Path, Voice] = {}
     voices = []
     for number, line in enumerate(lines):
@@ -111,8 +129,8 @@ def _voices(lines: list[Line], config: SynthConfig, synthesizer: Synthesizer) ->
         if path is None:
             if needs_voice:
                 raise ConfigError(
-                    f"the codec {synthesizer.spec.name!r} needs a voice for {line.id!r}; give --speaker REF.wav, "
-                    "or a 'reference' column in the file of texts"
+                    f"this model of codec {synthesizer.spec.name!r} needs a voice for {line.id!r}; give --speaker "
+                    "REF.wav, or a 'reference' column in the file of texts"
                 )
             voices.append(Voice("none", None, None))
             continue

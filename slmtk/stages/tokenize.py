@@ -15,6 +15,7 @@ from slmtk.engines.local import prepare
 from slmtk.engines.ray import Cluster, connect
 from slmtk.progress import Progress
 from slmtk.spec import CodecSpec
+from slmtk.stages import dry_run
 from slmtk.stages.tokenize_config import TokenizeConfig, TokenizeReport
 from slmtk.stages.tokenize_filter import drop_stated, with_limit
 from slmtk.stages.tokenize_folder import Folder
@@ -22,7 +23,7 @@ from slmtk.stages.tokenize_plan import make_plan
 from slmtk.stages.tokenize_run import Run
 from slmtk.stages.tokenize_work import encode_parts
 
-__all__ = ["TokenizeConfig", "TokenizeReport", "default_out", "tokenize"]
+__all__ = ["TokenizeConfig", "TokenizeReport", "default_out", "plan", "tokenize"]
 
 
 def default_out(source: Path | str, codec: str, codebooks: int | None = None) -> Path:
@@ -72,6 +73,35 @@ def tokenize(source: Path | str, out: Path, config: TokenizeConfig, progress: Pr
         run.encode(lambda parts: encode_parts(parts, corpus.root, config, where, cluster, progress.message))
         report = run.finish(str(source), started)
         return dataclasses.replace(report, filtered=report.filtered + dropped)
+
+
+def plan(source: Path | str, out: Path, config: TokenizeConfig, *, push: str | None = None) -> dry_run.Plan:
+    """What `tokenize` would do; a corpus that is on this machine is looked through, its audio stays unread.
+
+    Args:
+        source: as in `tokenize`.
+        out: as in `tokenize`.
+        config: as in `tokenize`.
+        push: repository of the hub that the codes would be uploaded to.
+
+    Raises:
+        CorpusError: ``source`` is there and no utterances are in it.
+        ConfigError: the codec has not so many codebooks.
+        PluginError: there is no such codec.
+    """
+    where = f"on {config.engine if config.engine != 'local' else config.device}"
+    does = [f"encode with {config.codec} {where}, {config.shard_hours:g} hours a part"]
+    if config.max_seconds is not None:
+        does.append(f"split recordings longer than {config.max_seconds:g} s at silences")
+    if config.min_dnsmos is not None:
+        does.append(f"leave out what has a DNSMOS below {config.min_dnsmos:g}")
+    if push:
+        does.append(f"upload the codes to the hub as {push}")
+    reads = (
+        dry_run.source("recordings", source, lambda path: find_utterances(path, config.corpus).describe()),
+        dry_run.codec(config.codec, config.codebooks, config.codec_checkpoint),
+    )
+    return dry_run.Plan(reads, tuple(does), str(out))
 
 
 def _describe_codec(config: TokenizeConfig, device: str) -> tuple[CodecSpec, bool]:

@@ -15,7 +15,7 @@ def test_words_and_template_are_single_tokens_and_prompts_get_five_times_shorter
     assert len(tokenizer.encode(" silver horses dance")) == 3
     spec = CodecSpec("small", 16_000, 200, (Stream("x", 4),))
     lengths = [
-        len(tts_prompt(TEXTS[0], t, Vocabulary(t.vocab_size, spec), speaker_aware=True).before)
+        tts_prompt(TEXTS[0], t, Vocabulary(t.vocab_size, spec), speaker_aware=True).num_words
         for t in (tokenizer, load_text_tokenizer("bytes"))
     ]
     assert lengths[0] * 3 < lengths[1]

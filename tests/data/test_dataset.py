@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import pickle
+import tracemalloc
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +12,8 @@ import pytest
 
 from slmtk.config import write_json
 from slmtk.data import dataset_writer
-from slmtk.data.dataset import DatasetRow, open_dataset
-from slmtk.data.dataset_writer import DatasetWriter
+from slmtk.data.dataset import DatasetRow, SpeakerVectors, open_dataset
+from slmtk.data.dataset_writer import DatasetWriter, SplitStats
 from slmtk.data.text_tokenizer import ByteTokenizer
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.errors import ConfigError, FormatError
@@ -33,15 +36,22 @@ def make_rows(count: int) -> list[DatasetRow]:
     return rows
 
 
-def write(folder: Path, rows: list[DatasetRow], spec: CodecSpec = SPEC) -> None:
+def write(folder: Path, rows: list[DatasetRow], spec: CodecSpec = SPEC, speakers: SpeakerVectors | None = None) -> None:
     folder.mkdir(parents=True)
-    writer = DatasetWriter(folder, spec)
+    writer = DatasetWriter(folder, spec, speakers)
     for row in rows:
         writer.add("train", row)
+    write_index(folder, writer.close(), spec, speakers)
+
+
+def write_index(
+    folder: Path, splits: Mapping[str, SplitStats], spec: CodecSpec, speakers: SpeakerVectors | None = None
+) -> None:
     ByteTokenizer().save(folder / "tokenizer")
-    head = {"format": 1, "kind": "dataset", "codec": spec.to_dict(), "tokenizer": {}, "tasks": ["qa", "tts"]}
-    vocabulary = Vocabulary(259, spec).to_dict()
-    write_json(folder / "slmtk.json", {**head, "vocabulary": vocabulary, "splits": writer.close()})
+    tasks = sorted({task for stats in splits.values() for task in stats.tasks})
+    head = {"format": 1, "kind": "dataset", "codec": spec.to_dict(), "tokenizer": {}, "tasks": tasks}
+    said = {"speaker": speakers} if speakers else {}
+    write_json(folder / "slmtk.json", {**head, **said, "vocabulary": Vocabulary(259, spec).to_dict(), "splits": splits})
 
 
 def assert_same(found: DatasetRow, expected: DatasetRow) -> None:
@@ -110,6 +120,56 @@ def test_open_rows_travel_to_a_worker_process(tmp_path: Path):
     write(tmp_path / "set", expected)
     rows = open_dataset(tmp_path / "set").rows("train")
     assert_same(pickle.loads(pickle.dumps(rows))[3], expected[3])
+
+
+@pytest.mark.usefixtures("small_groups")
+def test_an_utterance_of_several_tasks_stands_there_once_for_each(tmp_path: Path):
+    tasks = ["tts+asr", "tts", "asr", "qa+asr", "text", "tts", "asr+tts"]
+    rows = [dataclasses.replace(row, task=task) for row, task in zip(make_rows(7), tasks, strict=True)]
+    write(tmp_path / "set", rows)
+    found = open_dataset(tmp_path / "set").rows("train")
+    assert (len(found), found.num_utterances) == (10, 7)
+    assert found.utterances.tolist() == [0, 0, 1, 2, 3, 3, 4, 5, 6, 6]
+    assert list(found.tasks) == ["tts", "asr", "tts", "asr", "qa", "asr", "text", "tts", "asr", "tts"]
+    assert [row.task for row in found] == list(found.tasks)
+    assert [row.id for row in found] == [f"u{number}" for number in found.utterances]
+    assert found.num_frames.tolist() == [rows[number].num_frames for number in found.utterances]
+    assert list(found.speakers) == [rows[number].speaker for number in found.utterances]
+    assert found.group_starts.tolist() == [0, 4, 8, 10]  # groups of the rows 0 1 2, 3 4 5 and 6
+    stats = open_dataset(tmp_path / "set").info["splits"]["train"]
+    assert (stats["rows"], stats["tasks"]) == (7, {"asr": 4, "qa": 1, "text": 1, "tts": 4})
+
+
+def test_vectors_of_another_encoder_lie_beside_the_codecs(tmp_path: Path):
+    speakers = SpeakerVectors("other", 2, "other 1.0")
+    vector, timbre = np.array([1, 2], np.float32), np.array([3, 4, 5], np.float32)
+    rows = [dataclasses.replace(make_rows(1)[0], speaker_vector=vector, timbre=timbre)]
+    write(tmp_path / "set", rows, speakers=speakers)
+    folder = open_dataset(tmp_path / "set")
+    assert folder.speakers == speakers
+    row = folder.rows("train")[0]
+    assert row.speaker_vector is not None
+    assert row.timbre is not None
+    assert (row.speaker_vector.tolist(), row.timbre.tolist()) == ([1, 2], [3, 4, 5])
+    assert row.codec_vector(folder.speakers) is row.timbre
+    change_index(tmp_path / "set", speaker={"encoder": "codec", "dim": 3})
+    with pytest.raises(FormatError, match="other columns"):
+        open_dataset(tmp_path / "set").rows("train")
+
+
+def test_reading_many_rows_takes_no_object_for_each(tmp_path: Path):
+    count = 20_000
+    row = DatasetRow("u", "tts+asr", "Hi", None, np.zeros((2, 1), np.int64), None, None, 1, 2, 0.01)
+    rows = (dataclasses.replace(row, id=f"u{n}", speaker=f"speaker {n % 100}") for n in range(count))
+    write(tmp_path / "set", rows)  # type: ignore[arg-type]
+    folder = open_dataset(tmp_path / "set")
+    folder.rows("train")  # what is loaded once
+    tracemalloc.start()
+    found = folder.rows("train")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == 2 * count
+    assert held / len(found) < 40  # bytes; a Python string alone has 50 and more
 
 
 def test_statistics_of_a_split_are_sums(tmp_path: Path):

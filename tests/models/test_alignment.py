@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from slmtk.data.collate import IGNORE, codes_of_labels, collate, make_example
-from slmtk.data.prompts import Prompt
+from slmtk.data.prompts import Prompt, Stretch, Words
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.layout import Layout
 from slmtk.models.build import build_model
@@ -15,8 +15,9 @@ from slmtk.spec import CodecSpec, Stream
 # Text 0..9; [Human] 10, [Assistant] 11, <sosp> 12, <|placeholder|> 13; x: 14..17; y: 18..20; <eosp> 21; <pad> 22.
 SPEC = CodecSpec("small", 16_000, 200, (Stream("x", 4), Stream("y", 3)), speaker_dim=2, family="decoupled")
 VOCABULARY = Vocabulary(10, SPEC)
-PROMPT = Prompt(before=[1, 10, 5, 13, 11, 7, 12], after=[8, 0], label_start=5, placeholder=3)
-PLAIN = Prompt(before=[1, 10, 5, 6, 11, 7, 12], after=[8, 0], label_start=5, placeholder=None)
+SPOKEN = (Words([7, 12], loss=True), Stretch("row", loss=True), Words([8, 0], loss=True))
+PROMPT = Prompt((Words([1, 10, 5, 13, 11], loss=False), *SPOKEN), placeholder=3)
+PLAIN = Prompt((Words([1, 10, 5, 6, 11], loss=False), *SPOKEN))
 CODES = torch.tensor([[0, 3, 1], [2, 0, 1]])  # K = 2, T = 3
 
 

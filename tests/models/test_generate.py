@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from slmtk.data.collate import step_ids
@@ -7,6 +8,7 @@ from slmtk.models.build import build_model
 from slmtk.models.generate import generate, repeats
 from slmtk.models.sampling import Sampling
 from slmtk.spec import CodecSpec, Stream
+from tests.helpers import small_models as tiny
 
 SPEC = CodecSpec("small", 1600, 200, (Stream("x", 4), Stream("y", 3)))  # 8 frames a second
 VOCABULARY = Vocabulary(10, SPEC)
@@ -58,6 +60,100 @@ def test_interleaved_codes_keep_to_their_streams_and_end_on_a_whole_frame():
             assert result.codes[0].max() < 4
             assert result.codes[1].max() < 3
         assert result.reason in ("", "no_end", "empty")
+
+
+THREE = [1, 259, 260, tiny.VOCABULARY.sosp]  # of the three-stream codec
+
+
+def delayed_model(seed=0, **settings):
+    """Streams z x y of a three-stream codec, each a step later; the end is left to the tests."""
+    model = tiny.small_model(layout="delayed", stream_order=[2, 0, 1], seed=seed, **settings)
+    with torch.no_grad():
+        model.heads[0].bias[5:] -= 1e6  # z's <eosp> and <pad>
+    return model
+
+
+def end_at(model, frames, row):
+    """Let the first place choose ``row``, <eosp> or <pad>, once ``frames`` steps have gone by."""
+    plain = model.head_scores
+    steps = []
+
+    def head_scores(head, states, previous=None, cache=None):
+        scores = plain(head, states, previous, cache).clone()
+        if head == 0:
+            steps.append(0)
+            if len(steps) > frames:
+                scores[:, row] += 1e9
+        return scores
+
+    model.head_scores = head_scores
+
+
+@pytest.mark.parametrize("head", ["linear", "depth", "transformer"])
+def test_delayed_steps_follow_from_the_whole_sequence_without_a_cache(head):
+    model = delayed_model(head=head)
+    end_at(model, 9, row=6)
+    result = run(model, prefix=THREE)
+    assert (result.reason, result.codes.shape) == ("", (3, 9))
+    assert result.steps == 11  # two more than frames: the last code of the last stream
+    steps = to_steps(result.codes, model.layout)
+    ids, rows = [[token] * 3 for token in THREE], []
+    sizes = [5, 4, 3]  # z x y
+    for step in steps.tolist():
+        offsets = [tiny.VOCABULARY.code_offset(stream) for stream in (2, 0, 1)]
+        ids.append([tiny.VOCABULARY.pad if c == MISSING else c + at for c, at in zip(step, offsets, strict=True)])
+        rows.append([size + 1 if c == MISSING else c for c, size in zip(step, sizes, strict=True)])
+    with torch.no_grad():
+        hidden = model.hidden(model.embed(torch.tensor(ids)[None]), use_cache=False).last_hidden_state
+        states = model.head_states(hidden, use_cache=False)[0, 3:-1]
+        places = [states] * 3 if model.depth is None else model.depth(states, torch.tensor(rows)).unbind(1)
+        best = [
+            layer(place)[:, :size].argmax(-1) for layer, place, size in zip(model.heads, places, sizes, strict=True)
+        ]
+    for head, (codes, chosen) in enumerate(zip(steps.T, best, strict=True)):
+        spoken = codes != MISSING
+        assert torch.equal(codes[spoken], chosen[spoken]), head
+    assert len({tuple(step) for step in steps.tolist()}) > 3
+
+
+@pytest.mark.parametrize(("frames", "row"), [(0, 5), (0, 6), (1, 5), (4, 5), (4, 6)])
+def test_the_first_place_alone_ends_delayed_speech_and_the_others_finish_their_frames(frames, row):
+    model = delayed_model()
+    with torch.no_grad():
+        for head, size in ((1, 4), (2, 3)):
+            model.heads[head].bias[size:] += 1e6  # they would end at once
+    end_at(model, frames, row)
+    result = run(model, prefix=THREE)
+    assert result.codes.shape == (3, frames)
+    assert result.reason == ("" if frames else "empty")
+    assert (result.codes.max(dim=1).values < torch.tensor([4, 3, 5])).all() if frames else True
+
+
+def test_delayed_speech_that_never_ends_is_cut_at_whole_frames():
+    result = run(delayed_model(), Sampling(max_seconds=1.0, loop_seconds=0), THREE)
+    assert result.reason == "no_end"
+    assert result.codes.shape == (3, 8)
+    assert result.codes.min() >= 0
+
+
+def test_a_repetition_penalty_does_not_let_a_delayed_stream_end_early():
+    sampling = Sampling(max_seconds=3.0, loop_seconds=0, repetition_penalty=1.5, temperature=1.0)
+    result = run(delayed_model(), sampling, THREE)
+    assert result.codes.shape == (3, 24)
+
+
+def test_interleaved_codes_of_another_order_keep_to_their_streams():
+    model = tiny.small_model(layout="interleaved", stream_order=[2, 0, 1])
+    seen = []
+    plain = model.embed
+    model.embed = lambda ids, *speaker: seen.append(ids.flatten().tolist()) or plain(ids, *speaker)
+    scores = model.text_scores
+    never = torch.zeros(tiny.VOCABULARY.size).index_fill(0, torch.tensor(tiny.VOCABULARY.eosp), -1e9)
+    model.text_scores = lambda hidden: scores(hidden) + never
+    codes = run(model, Sampling(temperature=2.0, max_seconds=2.0, loop_seconds=0), THREE).codes
+    assert codes.shape == (3, 16)
+    ids = (codes + torch.tensor([[tiny.VOCABULARY.code_offset(stream)] for stream in range(3)]))[[2, 0, 1]]
+    assert [token for step in seen[1:] for token in step][: ids.numel()] == ids.T.flatten().tolist()
 
 
 def test_any_head_that_says_the_end_ends_the_speech_and_drops_the_step():

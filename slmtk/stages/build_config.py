@@ -1,0 +1,117 @@
+"""What `build_dataset` is asked for and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from slmtk.data.filters import FilterConfig
+from slmtk.data.splits import SplitConfig
+from slmtk.errors import ConfigError
+
+CODE_TASKS = ("tts", "asr")
+"""Tasks that any utterance with a text can serve."""
+
+
+@dataclass(frozen=True)
+class BuildDatasetConfig:
+    """Settings of `build_dataset`.
+
+    Attributes:
+        tokenizer: "bytes", a hub id or a local folder: the text tokenizer of the model to be trained; "bpe:N" makes
+            one of N tokens from the texts themselves, for a model trained from scratch.
+        tasks: what every utterance serves, of `CODE_TASKS`.
+        questions: jsonl of {"id", "question"}: those utterances are spoken answers, and not read.
+        texts: files of texts without speech, as `slmtk.data.texts.read_texts` takes them.
+        max_text_tokens: longer texts without speech are left out.
+        speaker_encoder: whose speaker vectors the rows get: "codec" for those in the codes, or what
+            `slmtk.speakers.base.load_named_encoder` takes.
+        audio: the recordings of the codes, one source for each folder or one for all; an encoder needs them.
+        device: where the speaker encoder runs.
+        filters: what is left out.
+        split: what is kept from training.
+        overwrite: replace a dataset that OUT holds already.
+    """
+
+    tokenizer: str = "bytes"
+    tasks: tuple[str, ...] = ("tts",)
+    questions: Path | None = None
+    texts: tuple[Path, ...] = ()
+    max_text_tokens: int = 2048
+    speaker_encoder: str = "codec"
+    audio: tuple[str, ...] = ()
+    device: str = "auto"
+    filters: FilterConfig = field(default_factory=FilterConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Check what belongs together.
+
+        Raises:
+            ConfigError: an unknown task or one twice, or an encoder without recordings or the other way round.
+        """
+        if not self.tasks or set(self.tasks) - set(CODE_TASKS) or len(set(self.tasks)) != len(self.tasks):
+            raise ConfigError(
+                f"--task {', '.join(self.tasks)}: expected one or more of {', '.join(CODE_TASKS)}, each once"
+            )
+        if self.max_text_tokens < 1:
+            raise ConfigError(f"--max-text-tokens {self.max_text_tokens} must be 1 or more")
+        if self.speaker_encoder != "codec" and not self.audio:
+            raise ConfigError(
+                f"--speaker-encoder {self.speaker_encoder} listens to recordings; name those of the codes with --audio"
+            )
+        if self.speaker_encoder == "codec" and self.audio:
+            raise ConfigError("--audio is for a --speaker-encoder other than codec, whose vectors are in the codes")
+
+
+@dataclass(frozen=True)
+class BuildDatasetReport:
+    """What came of it.
+
+    Attributes:
+        out: the dataset's folder.
+        rows_read: utterances of all codes, and texts.
+        rows_kept: rows of the dataset.
+        rows_dropped: rows left out; ``dropped.jsonl`` names them.
+        dropped: rows and seconds by the first reason that held.
+        tasks: those that occur, of "tts", "qa", "asr" and "text".
+        examples: how many rows serve each task; a row may serve several.
+        splits: rows, tasks, seconds, frames, text tokens, speakers and files of each.
+        warnings: what the user should know.
+        up_to_date: the dataset was there already, made from the same input with the same settings.
+    """
+
+    out: str
+    rows_read: int
+    rows_kept: int
+    rows_dropped: int
+    dropped: dict[str, dict[str, float]]
+    tasks: list[str]
+    examples: dict[str, int]
+    splits: dict[str, Any]
+    warnings: list[str]
+    up_to_date: bool = False
+
+
+def make_report(out: Path, index: dict[str, Any], *, up_to_date: bool = False) -> BuildDatasetReport:
+    """Say what the dataset whose ``slmtk.json`` is ``index`` holds."""
+    kept = sum(int(stats["rows"]) for stats in index["splits"].values())
+    dropped = sum(int(counts["rows"]) for counts in index["dropped"].values())
+    examples: dict[str, int] = {}
+    for stats in index["splits"].values():
+        for task, count in stats.get("tasks", {}).items():
+            examples[task] = examples.get(task, 0) + int(count)
+    return BuildDatasetReport(
+        out=str(out),
+        rows_read=kept + dropped,
+        rows_kept=kept,
+        rows_dropped=dropped,
+        dropped=index["dropped"],
+        tasks=index["tasks"],
+        examples=dict(sorted(examples.items())),
+        splits=index["splits"],
+        warnings=index["warnings"],
+        up_to_date=up_to_date,
+    )

@@ -1,0 +1,128 @@
+"""A reference recording becomes what the model and the codec want to know of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from slmtk import audio
+from slmtk.data.text_tokenizer import ByteTokenizer
+from slmtk.data.vocabulary import Vocabulary
+from slmtk.errors import ConfigError
+from slmtk.models import speaker as module
+from slmtk.models.build import build_model
+from slmtk.models.sampling import Sampling
+from slmtk.models.speaker import Synthesizer, Voice
+from slmtk.speakers.base import SpeakerEncoder
+from tests.helpers.tone import ToneCodec, VoicedToneCodec
+
+BYTES = ByteTokenizer()
+
+
+class RateEncoder(SpeakerEncoder):
+    """The vector is how many samples it was given, and its own rate."""
+
+    name, dim, sample_rate = "rate 1", 2, 8_000
+
+    @classmethod
+    def create(cls, *, model: str | None = None, device: str = "cpu") -> RateEncoder:
+        return cls()
+
+    def embed(self, wav: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([float(len(wav)), float(self.sample_rate)])
+
+
+def synthesizer(codec, encoder: SpeakerEncoder | None = None, **settings) -> Synthesizer:
+    torch.manual_seed(0)
+    settings = {"layout": "grouped", "frames_per_step": 2, **settings}
+    model = build_model(settings, Vocabulary(259, codec.spec).to_dict(), base="tiny", size="xs")
+    return Synthesizer(model, BYTES, codec, ("tts",), encoder)
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Five seconds of a tone of 500 Hz: code 4 in every frame."""
+    wave = 0.5 * torch.sin(torch.arange(80_000) * (2 * torch.pi * 500 / 16_000))
+    audio.write(tmp_path / "ref.wav", wave, 16_000)
+    return tmp_path / "ref.wav"
+
+
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """What generation is started with; it then says nothing."""
+    seen: dict[str, object] = {}
+
+    def generate(model, prefix, placeholder, speaker, *_):
+        seen.update(prefix=prefix, placeholder=placeholder, speaker=speaker)
+        return SimpleNamespace(codes=None, text_ids=[], reason="empty", steps=0, first_step_seconds=None)
+
+    monkeypatch.setattr(module, "generate", generate)
+    return seen
+
+
+def test_the_codecs_vector_is_both_voice_and_condition(clip: Path, given: dict[str, object]):
+    made = synthesizer(VoicedToneCodec(), speaker_dim=1, speaker_encoder="codec")
+    voice = made.voice(clip)
+    assert voice.speaker is not None
+    assert (voice.speaker.item(), voice.embedding, voice.codes) == (pytest.approx(0.5, abs=1e-3), None, None)
+    made.speak(["Hi"], [voice], Sampling())
+    assert given["speaker"] is voice.speaker
+
+
+def test_another_encoders_vector_conditions_and_the_codecs_gives_the_voice(clip: Path, given: dict[str, object]):
+    made = synthesizer(VoicedToneCodec(), RateEncoder(), speaker_dim=2, speaker_encoder="rate")
+    voice = made.voice(clip)
+    assert voice.embedding is not None
+    assert voice.embedding.tolist() == [40_000.0, 8_000.0]
+    made.speak(["Hi"], [voice], Sampling())
+    assert given["speaker"] is voice.embedding
+    assert given["prefix"][given["placeholder"]] == made.model.vocabulary.placeholder  # type: ignore[index]
+
+
+def test_reference_codes_stand_in_the_prompt_three_seconds_of_them(clip: Path, given: dict[str, object]):
+    made = synthesizer(ToneCodec(), reference_prompt=True)
+    voice = made.voice(clip)
+    assert voice.codes is not None
+    assert voice.codes.shape == (2, 150)
+    assert set(voice.codes[0].tolist()) == {4}
+    made.speak(["Hi"], [voice], Sampling())
+    ids, vocabulary = given["prefix"], made.model.vocabulary
+    assert isinstance(ids, torch.Tensor)
+    first, last = (ids[:, 0] == vocabulary.sosp).nonzero()[:, 0].tolist()
+    assert last == len(ids) - 1
+    assert ids[first + 1 : first + 76, 0].tolist() == [vocabulary.code_offset(0) + 4] * 75
+    assert ids[first + 76].tolist() == [vocabulary.eosp] * 4
+    assert (given["placeholder"], given["speaker"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("codec", "settings", "needed"),
+    [
+        (ToneCodec, {}, False),
+        (VoicedToneCodec, {}, True),
+        (ToneCodec, {"reference_prompt": True}, True),
+        (ToneCodec, {"speaker_dim": 2, "speaker_encoder": "rate"}, True),
+    ],
+)
+def test_whether_a_voice_is_needed(codec, settings, needed, given):
+    made = synthesizer(codec(), RateEncoder() if "speaker_dim" in settings else None, **settings)
+    assert made.needs_voice is needed
+    if needed and codec is ToneCodec:
+        with pytest.raises(ConfigError, match=r"give --speaker REF\.wav"):
+            made.speak(["Hi"], [Voice("none", None, None)], Sampling())
+
+
+def test_another_encoder_than_the_models_is_refused(monkeypatch: pytest.MonkeyPatch):
+    model = synthesizer(ToneCodec(), RateEncoder(), speaker_dim=2, speaker_encoder="rate").model
+    monkeypatch.setattr("slmtk.plugins.load", lambda group, name: {"rate": RateEncoder}[name])
+    assert module._encoder_of(model, "rate 1", "cpu").dim == 2
+    with pytest.raises(ConfigError, match="is rate 1 of 2 values; the model was trained with rate 0 of 2"):
+        module._encoder_of(model, "rate 0", "cpu")
+    wider = synthesizer(ToneCodec(), RateEncoder(), speaker_dim=3, speaker_encoder="rate").model
+    with pytest.raises(ConfigError, match="trained with rate of 3"):
+        module._encoder_of(wider, "", "cpu")
+    codecs = synthesizer(VoicedToneCodec(), speaker_dim=1, speaker_encoder="codec").model
+    assert module._encoder_of(codecs, "", "cpu") is None

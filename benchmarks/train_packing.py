@@ -160,6 +160,8 @@ class Side:
         settings = {"layout": "grouped", "frames_per_step": LAYOUT.frames_per_step}
         vocabulary = Vocabulary(ByteTokenizer.vocab_size, SPEC).to_dict()
         self.model = build_model(settings, vocabulary, base="tiny", size=options.size).train().to(self.device)
+        if name.startswith("packed"):
+            self.model.prepare_packing(by_example=self.device == "cpu")
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=5e-4)
         self.frames = int(train_set.rows.num_frames.sum())
         self.tokens = int(train_set.lengths().sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from slmtk.errors import ConfigError
+from slmtk.models import segments
 
 ATTENTION: Mapping[str, str] = {
     "sdpa": "sdpa",
@@ -39,6 +41,16 @@ def set_attention(transformer: PreTrainedModel, name: str) -> None:
         raise ConfigError(f"attention {name!r} cannot be used here ({first_line}); use --attention sdpa") from error
 
 
+def set_packed_attention(transformer: PreTrainedModel) -> None:
+    """Attend within each example of a packed row instead of under a mask over all of it, in place of sdpa alone.
+
+    A model that does not leave its attention to transformers keeps what it has.
+    """
+    if transformer.config._attn_implementation == "sdpa":
+        with contextlib.suppress(ValueError):
+            transformer.set_attn_implementation(segments.NAME)
+
+
 def run_packed(transformer: PreTrainedModel, inputs_embeds: Tensor, position_ids: Tensor, **arguments: Any) -> Any:
     """Run rows of several examples; none of them sees another.
 
@@ -54,6 +66,14 @@ def run_packed(transformer: PreTrainedModel, inputs_embeds: Tensor, position_ids
     Returns:
         its output, with ``last_hidden_state`` [B, L, D].
     """
+    if transformer.config._attn_implementation == segments.NAME:
+        with segments.without_masks():
+            return transformer(
+                inputs_embeds=inputs_embeds,
+                position_ids=position_ids,
+                borders=segments.borders_of(position_ids),
+                **{name: value for name, value in arguments.items() if name != "attention_mask"},
+            )
     if "flash" not in str(transformer.config._attn_implementation):
         return transformer(inputs_embeds=inputs_embeds, position_ids=position_ids, **arguments)
     flat = transformer(

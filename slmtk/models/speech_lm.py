@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, Cache, PreTrainedModel
 
 from slmtk.errors import ConfigError, ShapeError
-from slmtk.models.attention import check_packing, run_packed, set_attention
+from slmtk.models.attention import check_packing, run_packed, set_attention, set_packed_attention
 from slmtk.models.config import SpeechLMConfig
 from slmtk.models.decoders import small_decoder
 from slmtk.models.depth import DepthTransformer
@@ -98,12 +98,19 @@ class SpeechLM(PreTrainedModel):  # type: ignore[misc]
             if part is not None:
                 set_attention(part, name)
 
-    def check_packing(self) -> None:
+    def prepare_packing(self, *, by_example: bool) -> None:
         """Make sure that packed rows may be used with this backbone; costs two passes over a few positions.
+
+        ``by_example`` attends within each example instead of under a mask over the row, which suits a CPU, where the
+        attention can be chosen.
 
         Raises:
             ConfigError: an example would see its neighbour.
         """
+        if by_example:
+            for part in (self.backbone, self.head_body):
+                if part is not None:
+                    set_packed_attention(part)
         check_packing(self.backbone.base_model)
 
     def get_input_embeddings(self) -> nn.Module:

@@ -66,7 +66,7 @@ def train(source: Path, out: Path, config: TrainConfig, progress: Progress) -> T
         device = training_device(config)
     ranks = Ranks(device, config.fsdp)
     progress = ranks.progress(progress)
-    job = ranks.first_then_others(lambda: _prepare(source, out, config, ranks.count))
+    job = ranks.first_then_others(lambda: _prepare(source, out, config, device, ranks.count))
     if job.done is not None:
         progress.message(f"{out} holds the finished model of this very run; nothing to train")
         report = TrainReport(**job.done["report"])
@@ -115,7 +115,7 @@ def open_set(folder: DatasetFolder, split: str, config: TrainConfig) -> Training
     )
 
 
-def _prepare(source: Path, out: Path, config: TrainConfig, processes: int) -> _Job:
+def _prepare(source: Path, out: Path, config: TrainConfig, device: str, processes: int) -> _Job:
     folder, base, config = open_run(source, config)
     identity = {"config": config.identity(), "dataset": folder.info["fingerprint"], "processes": processes}
     job = _Job(folder, config, base, identity, done=previous_run(out, folder, identity))
@@ -129,6 +129,8 @@ def _prepare(source: Path, out: Path, config: TrainConfig, processes: int) -> _J
         job.dev_set = open_set(folder, "dev", config)
     set_seed(config.seed)
     job.model = make_model(folder, config, base)
+    if config.pack_tokens:
+        job.model.prepare_packing(by_example=device == "cpu" and not config.compile)
     if base.speech is None:
         set_speaker_statistics(job.model, job.train_set)
     return job

@@ -56,8 +56,6 @@ def make_model(folder: DatasetFolder, config: TrainConfig, base: Base) -> Speech
         # In the base's order: it may still be asked for what it learnt first.
         model.config.tasks = list(dict.fromkeys([*(model.config.tasks or []), *folder.tasks]))
     model.set_attention(config.attention)
-    if config.pack_tokens:
-        model.check_packing()
     return model
 
 

@@ -8,6 +8,7 @@ from transformers import MambaConfig, MambaModel
 
 from slmtk.data.collate import IGNORE, collate, collate_packed
 from slmtk.errors import ConfigError, ShapeError
+from slmtk.models import segments
 from slmtk.models.attention import check_packing, run_packed
 from tests.helpers.small_models import FAMILIES, example, small_model, write_base
 
@@ -43,11 +44,15 @@ def test_packed_losses_are_the_padded_ones(tmp_path, family, settings):
         assert_same_losses(model(**collate_packed([[c, a], [b]], 0, length=200)), padded)
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "by example"])
 @pytest.mark.parametrize("head", ["linear", "transformer"])
 def test_an_examples_loss_does_not_know_who_stands_beside_it(attention, head):
     model = small_model(restless=2.0, head=head, speaker_dim=2)
-    model.set_attention(attention)
+    if attention == "by example":
+        model.prepare_packing(by_example=True)
+        assert model.backbone.config._attn_implementation == segments.NAME
+    else:
+        model.set_attention(attention)
     a, b, c = examples(model.layout, voice=True)
     with torch.no_grad():
         alone = model(**collate([a], 0))
@@ -58,6 +63,35 @@ def test_an_examples_loss_does_not_know_who_stands_beside_it(attention, head):
             batch["text_labels"][others] = IGNORE
             batch["speech_labels"][others] = IGNORE
             assert_same_losses(model(**batch), alone)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_attention_by_example_has_the_gradients_of_the_mask(tmp_path, family, checkpointing):
+    write_base(tmp_path, family, tied=True)
+    gradients = []
+    for by_example in (False, True):
+        model = small_model(tmp_path, restless=2.0).train()
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        model.prepare_packing(by_example=by_example)
+        a, b, c = examples(model.layout)
+        model(**collate_packed([[c, a], [b]], 0, length=200)).loss.backward()
+        gradients.append({name: value.grad for name, value in model.named_parameters() if value.grad is not None})
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, theirs in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], theirs, atol=1e-5, rtol=1e-3, msg=name)
+
+
+def test_a_sliding_window_is_kept_within_an_example():
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = torch.randn(3, 1, 2, 12, 4, generator=generator)
+    borders = [(0, 0, 8), (0, 8, 12)]
+    found, _ = segments._attend(None, query, key, value, None, borders=borders, sliding_window=3)
+    at = torch.arange(12)
+    seen = (at[:, None] >= at) & (at[:, None] - at < 3) & ((at[:, None] >= 8) == (at >= 8))
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, seen)
+    torch.testing.assert_close(found, expected.transpose(1, 2))
 
 
 def test_without_positions_that_begin_again_neighbours_would_be_seen():
@@ -127,7 +161,7 @@ def test_flex_attention_heeds_the_borders_too(head):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_families_we_know_heed_the_borders(tmp_path, family):
     write_base(tmp_path, family, tied=True)
-    small_model(tmp_path).check_packing()
+    small_model(tmp_path).prepare_packing(by_example=False)
 
 
 def test_a_backbone_that_looks_over_the_border_is_refused():

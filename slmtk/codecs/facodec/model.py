@@ -14,6 +14,7 @@ from slmtk.codecs.facodec.layers import empty
 from slmtk.codecs.facodec.mel import MIN_SAMPLES, MelTransform
 from slmtk.codecs.facodec.quantizer import CODEBOOK_SIZE, ResidualQuantizer, VectorQuantizer
 from slmtk.codecs.facodec.transformer import Linear, Transformer, modulate
+from slmtk.codecs.facodec.workers import Workers
 
 STREAMS = 6
 """Prosody, content 1, content 2, residual 1..3: the order inside the networks."""
@@ -151,15 +152,19 @@ def analyse(
 
     A multiple of 200 samples gives T = S / 200. `pad_short` makes an utterance long enough.
     """
-    latent = encoder(wav, observe)
-    prosody = latent
-    if decoder.mel_prosody:
-        assert isinstance(encoder, EncoderV2)
-        prosody = decoder.prosody_latent(encoder.mel_transform(wav), len(latent))
-    if observe:
-        observe("prosody_latent", prosody)
-    out_p, out_c, out_r, codes = decoder.quantize(latent, prosody)
-    return Analysis(latent, out_p, out_c, out_r, codes, decoder.speaker(latent))
+    with Workers(wav.device) as workers:
+        feature: Callable[[], Tensor] | None = None
+        if decoder.mel_prosody:
+            assert isinstance(encoder, EncoderV2)
+            mel = encoder.mel_transform
+            feature = workers.start(lambda: decoder.prosody_latent(mel(wav), stack.frames_of(wav)))
+        latent = encoder(wav, workers, observe)
+        speaker = workers.start(lambda: decoder.speaker(latent))
+        prosody = latent if feature is None else feature()
+        if observe:
+            observe("prosody_latent", prosody)
+        out_p, out_c, out_r, codes = decoder.quantize(latent, prosody)
+        return Analysis(latent, out_p, out_c, out_r, codes, speaker())
 
 
 def pad_short(wav: Tensor) -> Tensor:

@@ -37,19 +37,18 @@ class Encoder(nn.Module):
             width *= 2
         self.block = nn.ModuleList([*layers, Activation(width), Conv(width, 256, 3)])
 
-    def forward(self, wav: Tensor, observe: Callable[[str, Tensor], None] | None = None) -> Tensor:
+    def forward(self, wav: Tensor, workers: Workers, observe: Callable[[str, Tensor], None] | None = None) -> Tensor:
         """Return the latent float32 [T, 256] of ``wav`` float32 [S], T = floor((S + 48) / 200), S >= 152.
 
         ``observe`` is called with the name and output of each layer of every segment.
         """
-        frames = (len(wav) + 48) // FRAME_SIZE
+        frames = frames_of(wav)
         parts = []
-        with Workers(wav.device) as workers:
-            for start, stop, first, last in segments(frames):
-                # What lies behind the last whole frame belongs to the last segment.
-                end = len(wav) if last == frames else last * FRAME_SIZE
-                part = self._segment(wav[first * FRAME_SIZE : end], workers, observe)
-                parts.append(part[start - first : stop - first])
+        for start, stop, first, last in segments(frames):
+            # What lies behind the last whole frame belongs to the last segment.
+            end = len(wav) if last == frames else last * FRAME_SIZE
+            part = self._segment(wav[first * FRAME_SIZE : end], workers, observe)
+            parts.append(part[start - first : stop - first])
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _segment(self, wav: Tensor, workers: Workers, observe: Callable[[str, Tensor], None] | None) -> Tensor:
@@ -114,6 +113,11 @@ class Generator(nn.ModuleList):
         if observe:
             observe("dec7", wav.T)
         return wav[:, 0]
+
+
+def frames_of(wav: Tensor) -> int:
+    """Frames that the encoder makes of ``wav`` [S]."""
+    return (len(wav) + 48) // FRAME_SIZE
 
 
 def segments(frames: int) -> Iterator[tuple[int, int, int, int]]:

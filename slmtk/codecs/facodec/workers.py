@@ -7,19 +7,21 @@ costs more than it gains, and everything stands still whenever another process h
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from slmtk.codecs.facodec.snake import Scratch
 
+Result = TypeVar("Result")
+
 
 class Workers:
-    """As many threads as PyTorch may use on a CPU, one elsewhere; for one utterance, as a context."""
+    """As many threads as PyTorch may use on a CPU, the caller's among them; for one utterance, as a context."""
 
     def __init__(self, device: torch.device) -> None:
         """``device`` of the tensors."""
@@ -31,19 +33,26 @@ class Workers:
 
     def __enter__(self) -> Self:
         if self._count > 1:
-            count = self._count
-            ready = threading.Barrier(count + 1)
-            self._pool = ThreadPoolExecutor(count)
-            for _ in range(count):
+            ready = threading.Barrier(self._count)
+            self._pool = ThreadPoolExecutor(self._count - 1)
+            for _ in range(self._count - 1):
                 self._pool.submit(_begin, ready)
             ready.wait()
-            # The number is kept by thread, but new threads of others would begin with the one that was set last.
-            torch.set_num_threads(count)
+            # PyTorch's own threads would wait for their next operator by spinning, on cores that these threads need.
+            torch.set_num_threads(1)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._pool is not None:
             self._pool.shutdown()
+            torch.set_num_threads(self._count)
+
+    def start(self, work: Callable[[], Result]) -> Callable[[], Result]:
+        """Begin ``work`` beside what comes next; the function that is returned waits for its result."""
+        if self._pool is None:
+            result = work()
+            return lambda: result
+        return self._pool.submit(torch.inference_mode()(work)).result
 
     def buffer(self, x: Tensor, *shape: int) -> Tensor:
         """Return ``shape`` uninitialised values like ``x``'s that do not overlap it; the call after next reuses them.
@@ -55,17 +64,21 @@ class Workers:
 
     def each(self, work: Callable[[Scratch, int, int], Tensor], result: Tensor, stretches: Iterable[Stretch]) -> Tensor:
         """Fill ``result`` [n, C] stretch by stretch with what ``work`` makes of a thread's scratch, start and stop."""
-        if self._pool is None:
-            for stretch in stretches:
-                _fill(work, self._scratch(), result, stretch)
-        else:
-            for done in [self._pool.submit(self._run, work, result, stretch) for stretch in stretches]:
-                done.result()
+        waiting = iter(stretches)
+        helpers = (
+            [self._pool.submit(self._fill, work, result, waiting) for _ in range(self._count - 1)] if self._pool else []
+        )
+        self._fill(work, result, waiting)
+        for helper in helpers:
+            # One that has not begun, because its thread is busy with something else, would find nothing left.
+            if not helper.cancel():
+                helper.result()
         return result
 
-    def _run(self, work: Callable[[Scratch, int, int], Tensor], result: Tensor, stretch: Stretch) -> None:
-        with torch.inference_mode():
-            _fill(work, self._scratch(), result, stretch)
+    @torch.inference_mode()
+    def _fill(self, work: Callable[[Scratch, int, int], Tensor], result: Tensor, waiting: Iterator[Stretch]) -> None:
+        for start, stop, kept in waiting:
+            result[kept:stop] = work(self._scratch(), start, stop)[kept - start :]
 
     def _scratch(self) -> Scratch:
         if not hasattr(self._own, "scratch"):
@@ -77,11 +90,6 @@ class Workers:
 def _begin(ready: threading.Barrier) -> None:
     torch.set_num_threads(1)
     ready.wait()
-
-
-def _fill(work: Callable[[Scratch, int, int], Tensor], scratch: Scratch, result: Tensor, stretch: Stretch) -> None:
-    start, stop, kept = stretch
-    result[kept:stop] = work(scratch, start, stop)[kept - start :]
 
 
 class Stretch(NamedTuple):

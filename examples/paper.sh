@@ -126,7 +126,8 @@ model() {
     shift
     say "$name"
     train "$OUT/datasets/libritts" "$OUT/models/$name" --base "$BASE" "$@"
-    run slmtk synth "$OUT/test-clean.jsonl" "$OUT/speech/$name" --model "$OUT/models/$name" --max-seconds "$MAX_SECONDS"
+    run slmtk synth "$OUT/test-clean.jsonl" "$OUT/speech/$name" --model "$OUT/models/$name" \
+        --max-seconds "$MAX_SECONDS" --no-split-long --batch-size 16
     score "$DATA/LibriTTS/test-clean" "$OUT/speech/$name" --out "$OUT/scores/$name"
 }
 

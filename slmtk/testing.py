@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from slmtk.codecs.base import Codec, check_codes
+from slmtk.codecs.base import Codec, Encoded, check_codes
+from slmtk.codecs.streaming import Pace, stream_decode
 from slmtk.errors import PluginError, ShapeError
 
 
@@ -13,8 +14,9 @@ def check_codec(codec: Codec, *, seconds: float = 0.5, seed: int = 0) -> None:
     """Raise unless ``codec`` keeps the contract of `slmtk.codecs.base.Codec`.
 
     Checked on noise and tones of ``seconds``: shapes, types and ranges; the same codes for the same audio; codes of an
-    utterance that do not depend on its batch mates; audio of the promised length within [-1, 1]; refusal of audio that
-    is no whole number of frames, and of codes out of range.
+    utterance that do not depend on its batch mates; audio of the promised length within [-1, 1], and the same audio
+    when the codes come bit by bit, unless the codec has no `Codec.decode_context`; refusal of audio that is no whole
+    number of frames, and of codes out of range.
 
     Raises:
         PluginError: says which promise is broken.
@@ -39,7 +41,27 @@ def check_codec(codec: Codec, *, seconds: float = 0.5, seed: int = 0) -> None:
     decoded = codec.decode(encoded.codes, encoded.speaker)
     _promise(tuple(decoded.shape) == tuple(wav.shape), f"audio is {list(decoded.shape)}, not {list(wav.shape)}")
     _promise(bool(decoded.isfinite().all()) and float(decoded.abs().max()) <= 1.0, "audio is not within [-1, 1]")
+    _check_stream(codec, encoded, decoded)
     _check_refusals(codec, wav, encoded.codes, encoded.speaker)
+
+
+def _check_stream(codec: Codec, encoded: Encoded, whole: Tensor) -> None:
+    pace = Pace(first_seconds=0.05, growth=1.2, most_seconds=0.1)
+    piece = max(1, round(0.04 * codec.spec.frame_rate))
+    for row, expected in enumerate(whole.cpu()):
+        speaker = None if encoded.speaker is None else encoded.speaker[row]
+        pieces = torch.split(encoded.codes[row], piece, dim=1)
+        wav = torch.cat([torch.from_numpy(part) for part in stream_decode(codec, pieces, speaker, pace)])
+        _promise(len(wav) == len(expected), f"codes that come bit by bit give {len(wav)} samples, not {len(expected)}")
+        if codec.renderer(speaker).fade:
+            continue
+        # -40 dB of the whole, or of one step of 16 bits where there is silence.
+        allowed = 0.01 * max(float(expected.square().mean().sqrt()), 1 / 32768)
+        found = float((wav - expected).square().mean().sqrt())
+        _promise(
+            found <= allowed,
+            f"codes that come bit by bit sound different (by {found:.2g}); decode_context says too little",
+        )
 
 
 def _check_refusals(codec: Codec, wav: Tensor, codes: Tensor, speaker: Tensor | None) -> None:

@@ -15,12 +15,43 @@ _OPTIONS = (
     click.option("--top-k", default=0, show_default=True, help="Choose among the k best codes; 0: all."),
     click.option("--top-p", default=1.0, show_default=True, help="Choose among the best codes of this probability."),
     click.option(
+        "--min-p",
+        default=0.0,
+        show_default=True,
+        help="Choose among codes with this share of the best one's probability.",
+    ),
+    click.option(
         "--repetition-penalty", type=float, help="Default: 1.2 for next-token models, 1.0 for multi-token models."
     ),
+    click.option(
+        "--repetition-window",
+        default=0,
+        show_default=True,
+        help="Repetition-aware sampling: draw a code again that is more than a tenth of its stream's last so many; 0: "
+        "off, 10 is usual.",
+    ),
+    click.option("--min-seconds", default=0.0, show_default=True, help="Speech does not end before."),
     click.option("--max-seconds", default=20.0, show_default=True, help="Longer speech is cut and counts as failed."),
+    click.option(
+        "--max-seconds-per-char",
+        default=0.0,
+        show_default=True,
+        help="Speech longer than this for each character of its text is cut and counts as failed; 0: no such limit.",
+    ),
     click.option("--loop-seconds", default=2.0, show_default=True, help="Repetition after which to give up; 0: never."),
 )
-_NAMES = ("temperature", "top_k", "top_p", "repetition_penalty", "max_seconds", "loop_seconds")
+_NAMES = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "repetition_window",
+    "min_seconds",
+    "max_seconds",
+    "max_seconds_per_char",
+    "loop_seconds",
+)
 
 
 def sampling_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,26 @@ from slmtk.cli._options import checkpoint_option, config_option, device_option, 
 from slmtk.cli._output import print_report
 from slmtk.cli._sampling import pop_sampling, sampling_options
 
+_NORMALIZERS = ("whisper-english", "basic", "none")
+
+
+class _Voice(MadeBefore):
+    """A recording, a folder of recordings, or CODES_FOLDER:SPEAKER_ID."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "file"  # what it is most often, and in other commands always
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        folder, colon, speaker = str(value).rpartition(":")
+        if colon and speaker and not Path(value).exists() and Path(folder).is_dir():
+            return Path(value)
+        return super().convert(value, param, ctx)
+
 
 @click.command("synth")
 @click.argument("text")
-@click.argument("out", type=click.Path(file_okay=False, path_type=Path), default=Path("speech"))
+@click.argument("out", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--model",
     required=True,
@@ -26,27 +43,132 @@ from slmtk.cli._sampling import pop_sampling, sampling_options
     "--speaker",
     "speakers",
     multiple=True,
-    type=MadeBefore(dir_okay=False),
-    help="Recording of the voice to speak in; given several times, the lines take turns.",
+    type=_Voice(),
+    help="Voice to speak in: a recording, a folder of one speaker's (averaged), or CODES_FOLDER:SPEAKER_ID; "
+    "given several times, the lines take turns.",
 )
+@click.option(
+    "--split-long/--no-split-long",
+    default=True,
+    show_default=True,
+    help="Speak a text that takes longer than --max-seconds sentence by sentence.",
+)
+@click.option(
+    "--batch-size",
+    default=8,
+    show_default=True,
+    help="Texts spoken at once; what is said does not depend on it.",
+)
+@click.option(
+    "--n-best",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Speak each text so many times, with --seed and the seeds after it, and keep the best.",
+)
+@click.option(
+    "--rerank", type=click.Choice(("wer",)), default="wer", show_default=True, help="What the best one is: lowest WER."
+)
+@click.option(
+    "--recognizer", default="pocketsphinx", show_default=True, help="pocketsphinx, transformers or a plug-in."
+)
+@click.option("--recognizer-model", help="The recogniser's weights: a local folder or hub id.")
+@click.option("--grammar", type=MadeBefore(dir_okay=False), help="JSGF file that closes the vocabulary (pocketsphinx).")
+@click.option(
+    "--normalizer",
+    type=click.Choice(_NORMALIZERS),
+    default="whisper-english",
+    show_default=True,
+    help="What makes texts comparable.",
+)
+@click.option("--stream", metavar="TARGET", help="Write audio as it is generated: to a .wav, or - for s16le on stdout.")
 @sampling_options
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes on the CPU, or actors of a Ray cluster.  [default: this process; Ray: each GPU, or core]",
+)
+@click.option("--shard-id", type=click.IntRange(min=0), help="Speak only the lines of this shard, 0 .. N-1.")
+@click.option("--num-shards", type=click.IntRange(min=1), help="How many shards (runs with the same OUT) there are.")
+@click.option(
+    "--engine",
+    type=click.Choice(("local", "ray")),
+    default="local",
+    show_default=True,
+    help="This machine, or an existing Ray cluster.",
+)
+@click.option(
+    "--ray-address", default="auto", show_default=True, help="Of the cluster; auto: the one this machine belongs to."
+)
+@click.option("--overwrite", is_flag=True, help="Delete what an earlier run has left in OUT.")
 @checkpoint_option
 @dry_run_option
 @seed_option
 @device_option
 @config_option
 @json_option
-def command(text: str, out: Path, dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Speak TEXT (words, or a .txt/.jsonl/.tsv file of texts) and write OUT: wav files, codes and a report.
+@click.pass_context
+def command(
+    ctx: click.Context, /, text: str, out: Path | None, dry_run: bool, as_json: bool, stream: str | None, **options: Any
+) -> None:
+    """Speak TEXT and write OUT: wav files, codes and a line for each; run it again to resume.
 
-    A file's lines may carry an id and a reference voice of their own (fields id, text, reference).
+    TEXT is words, a .txt/.jsonl/.tsv/.csv file of texts, or - for texts on stdin. A file's lines may carry an id and a
+    voice of their own (fields id, text, reference). OUT is "speech/<first words, or the file's name>" if not given.
+
+    \b
+    slmtk synth "Good morning." --model model --speaker anna.wav
+    slmtk synth book.txt book --model model --speaker recordings/anna --batch-size 16
+    slmtk synth "Good morning." --model model --speaker codes:anna --stream - | aplay -f S16_LE -r 16000
     """
     from slmtk.progress import terminal_progress
-    from slmtk.stages.synth import SynthConfig, plan, synth
+    from slmtk.stages.synth import SynthConfig, default_out, plan, synth
 
     config = SynthConfig(sampling=pop_sampling(options), **options)
     if dry_run:
-        print_report(plan(text, out, config), as_json=as_json, title="synth, dry run")
-        return
-    report = synth(text, out, config, terminal_progress())
-    print_report(report, as_json=as_json, title="synth")
+        report = plan(text, out or default_out(text), config, stream=stream)
+        print_report(report, as_json=as_json, title="synth, dry run")
+    elif stream is not None:
+        _check_stream(config, out)
+        _stream(ctx, text, stream, config, as_json)
+    else:
+        progress = terminal_progress()
+        out = out or default_out(text)
+        progress.message(f"writing to {out}")
+        print_report(synth(text, out, config, progress), as_json=as_json, title=f"Speech in {out}")
+
+
+def _check_stream(config: Any, out: Path | None) -> None:
+    """What only whole lines can be given is refused."""
+    defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    given = [
+        f"--{name.replace('_', '-')}"
+        for name in ("n_best", "workers", "shard_id", "num_shards", "engine", "overwrite")
+        if getattr(config, name) != defaults[name]
+    ]
+    if out is not None:
+        given.insert(0, f"OUT ({out})")
+    if given:
+        raise click.UsageError(f"--stream writes audio alone, as it is generated; leave out {', '.join(given)}")
+
+
+def _stream(ctx: click.Context, text: str, target: str, config: Any, as_json: bool) -> None:
+    import json
+
+    from slmtk.config import to_jsonable
+    from slmtk.progress import terminal_progress
+    from slmtk.stages.synth_stream import CLOSED_STATUS, open_stdout, synth_stream
+
+    to_stdout = target == "-"
+    report = synth_stream(
+        text,
+        open_stdout() if to_stdout else Path(target),
+        config,
+        terminal_progress(),
+        lambda line: click.echo(line, err=True),
+    )
+    if to_stdout:  # which is audio, so the report goes beside it
+        click.echo(json.dumps(to_jsonable(report), indent=2, ensure_ascii=False), err=True)
+    else:
+        print_report(report, as_json=as_json, title=f"Speech in {target}")
+    ctx.exit(CLOSED_STATUS if report.closed else 0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+LstmState = tuple[Tensor, Tensor]
+
 
 class SkipLstm(nn.Module):
     """Two layers of LSTM over the frames, added to their input: [B, D, T] -> [B, D, T], or 2 D if bidirectional.
@@ -19,8 +21,14 @@ class SkipLstm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, D, T] -> [B, D, T] or [B, 2 D, T]."""
-        out: Tensor = self.lstm(x.transpose(1, 2))[0].transpose(1, 2)
-        return out + x.repeat(1, out.shape[1] // x.shape[1], 1)
+        return self.walk(x, None)[0]
+
+    def walk(self, x: Tensor, state: LstmState | None) -> tuple[Tensor, LstmState]:
+        """Do what `forward` does, from the ``state`` that the frames before ``x`` left; None begins."""
+        frames, state = self.lstm(x.transpose(1, 2), state)
+        out: Tensor = frames.transpose(1, 2)
+        assert state is not None
+        return out + x.repeat(1, out.shape[1] // x.shape[1], 1), state
 
 
 def nearest(frames: Tensor, codebook: Tensor) -> Tensor:

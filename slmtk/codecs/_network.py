@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
+from slmtk.codecs._blocks import SkipLstm
 from slmtk.codecs.base import Card, Codec, Encoded, check_codes, check_wav
 from slmtk.codecs.precision import run_exactly
+from slmtk.codecs.rendering import RecurrentRenderer, Renderer
 from slmtk.codecs.weights import load_strictly, locate, read_state, sha256_of
 from slmtk.errors import FormatError
 
@@ -104,6 +106,31 @@ class NetworkCodec(Codec):
             return torch.zeros(codes.shape[0], codes.shape[2] * self.spec.frame_size, device=codes.device)
         wav = run_exactly(self.network.decode, codes.to(self.device, torch.int64))
         return wav.clamp(-1, 1).to(codes.device)
+
+
+def walking_renderer(
+    layers: nn.Sequential, embed: Callable[[Tensor], Tensor], back_reach: tuple[int, int], codec: NetworkCodec
+) -> Renderer:
+    """Decode stretch by stretch with a decoder that is a convolution of width seven, a `SkipLstm` and convolutions.
+
+    Args:
+        layers: of the decoder, [B, D, T] -> [B, 1, S].
+        embed: codes int64 [B, K, T] -> float [B, D, T].
+        back_reach: frames before and behind one that the layers after the LSTM look at.
+        codec: whose decoder it is.
+    """
+    lstm, rest = layers[1], layers[2:]
+    assert isinstance(lstm, SkipLstm)
+
+    def front(codes: Tensor, start: int, stop: int, state: Any) -> tuple[Tensor, Any]:
+        return lstm.walk(layers[0](embed(codes.to(codec.device)))[..., start:stop], state)
+
+    def back(latent: Tensor) -> Tensor:
+        wav: Tensor = rest(latent)[:, 0]
+        return wav
+
+    size = codec.spec.frame_size
+    return RecurrentRenderer(front, back, front_reach=(3, 3), back_reach=back_reach, frame_size=size)
 
 
 def fold_weight_norm(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:

@@ -17,6 +17,8 @@ from slmtk.spec import CodecSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from slmtk.codecs.rendering import Renderer
+
 
 @dataclass(frozen=True)
 class Card:
@@ -59,6 +61,9 @@ class Codec(ABC):
     """True if the codec never uses a GPU, whatever device it is created for: then it runs in one process a core."""
     variable_codebooks: ClassVar[bool] = False
     """True if ``create`` also takes ``num_codebooks: int | None`` and the first so many streams can stand alone."""
+    decode_context: tuple[int, int] | None = None
+    """Frames before and behind a frame that its audio depends on: (0, 0) if on its own codes alone. None if that is
+    unknown or has no end: then speech that is decoded while it is generated may differ a little at the joints."""
 
     @classmethod
     @abstractmethod
@@ -99,6 +104,19 @@ class Codec(ABC):
         Raises:
             ShapeError: K, the range of the codes or the speaker vectors do not fit the spec.
         """
+
+    def renderer(self, speaker: Tensor | None = None) -> Renderer:
+        """Begin to decode an utterance stretch by stretch, for `slmtk.codecs.streaming`.
+
+        Args:
+            speaker: float32 [D]; needed if ``spec.speaker_dim`` is not 0.
+
+        Returns:
+            One that decodes windows of `decode_context`; a codec whose decoder remembers more brings its own.
+        """
+        from slmtk.codecs.rendering import WindowRenderer
+
+        return WindowRenderer(self, speaker)
 
 
 def check_wav(wav: Tensor, spec: CodecSpec) -> None:

@@ -1,13 +1,18 @@
-"""Scores -> one choice: greedy or random, with the usual filters. Part of tokens -> codes."""
+"""Scores -> choices: greedy or random, with the usual filters, for all heads of a batch at once. Tokens -> codes."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from slmtk.errors import ConfigError
+
+REPETITION_RATIO = 0.1
+"""Share of the window that a code may have before it is drawn again (VALL-E 2, arXiv 2406.05370)."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +25,21 @@ class Sampling:
     """Choose among the k best, 0 among all."""
     top_p: float = 1.0
     """Choose among the fewest best that together have this probability."""
+    min_p: float = 0.0
+    """Choose among codes with at least this share of the best one's probability."""
     repetition_penalty: float | None = None
     """Scores of codes that the same head chose before are divided by it (multiplied where negative); None for the
     released setting of the model's layout: 1.2 for next-token prediction, 1.0 for multi-token prediction."""
+    repetition_window: int = 0
+    """Repetition-aware sampling (VALL-E 2): a code that its head chose in more than a tenth of its last so many choices
+    is drawn again, from all codes; 0 switches it off."""
+    min_seconds: float = 0.0
+    """Speech does not end before; 0 lets the model end it at any time."""
     max_seconds: float = 20.0
     """Longer speech is cut and counted as a failure: no end."""
+    max_seconds_per_char: float = 0.0
+    """Speech that is longer than this times the letters of its text is cut and counted as a failure: too long. 0
+    switches it off."""
     loop_seconds: float = 2.0
     """So long a repetition of the same step is given up as a failure: loop. 0 switches the detector off."""
     max_text_tokens: int = 200
@@ -44,44 +59,121 @@ class Sampling:
                 "sampling needs temperature >= 0, top-k >= 0, 0 < top-p <= 1 and repetition penalty > 0; found "
                 f"{self.temperature}, {self.top_k}, {self.top_p} and {penalty}"
             )
-        if self.max_seconds <= 0 or self.loop_seconds < 0:
+        if not 0 <= self.min_p < 1 or self.repetition_window < 0:
             raise ConfigError(
-                f"max seconds {self.max_seconds} and loop seconds {self.loop_seconds} must not be negative"
+                f"sampling needs 0 <= min-p < 1 and repetition window >= 0; found {self.min_p} and "
+                f"{self.repetition_window}"
             )
+        if self.max_seconds <= 0 or self.loop_seconds < 0 or self.max_seconds_per_char < 0:
+            raise ConfigError(
+                f"max seconds {self.max_seconds} must be positive, loop seconds {self.loop_seconds} and max seconds "
+                f"per char {self.max_seconds_per_char} must not be negative"
+            )
+        if not 0 <= self.min_seconds <= self.max_seconds:
+            raise ConfigError(f"min seconds {self.min_seconds} must lie between 0 and max seconds, {self.max_seconds}")
+
+    @property
+    def is_random(self) -> bool:
+        """Whether an utterance's seed can matter."""
+        return self.temperature > 0 or self.repetition_window > 0
 
 
-def penalize(scores: Tensor, chosen: Tensor, penalty: float) -> Tensor:
+def penalize(scores: Tensor, chosen: Tensor, penalty: float | Tensor) -> Tensor:
     """Lower the scores of what was chosen before: divided by ``penalty`` if >= 0, multiplied if negative.
 
     Args:
-        scores: float [V].
-        chosen: bool [V].
-        penalty: 1 changes nothing.
+        scores: float [..., V].
+        chosen: bool [..., V].
+        penalty: 1 changes nothing; or a tensor that spreads over the scores.
 
     Returns:
-        float [V]. Source: the CTRL paper's penalty, as transformers and the released models apply it.
+        float [..., V]. Source: the CTRL paper's penalty, as transformers and the released models apply it.
     """
-    if penalty == 1.0:
+    if isinstance(penalty, float) and penalty == 1.0:
         return scores
     lowered = torch.where(scores >= 0, scores / penalty, scores * penalty)
     return torch.where(chosen, lowered, scores)
 
 
-def choose(scores: Tensor, sampling: Sampling, generator: torch.Generator) -> int:
-    """Choose an index of ``scores`` (float [V]); -inf is never chosen.
+class Chooser:
+    """The sampling settings of S utterances side by side, each its own, which choose for all of them at once."""
 
-    Top-k is applied before top-p, on probabilities after the temperature.
-    """
-    if sampling.temperature == 0.0:
-        return int(scores.argmax())
-    scores = scores.float().cpu() / sampling.temperature
-    if sampling.top_k and sampling.top_k < scores.numel():
-        kept = scores.topk(sampling.top_k)
-        scores = torch.full_like(scores, -torch.inf).scatter(0, kept.indices, kept.values)
-    probabilities = scores.softmax(-1)
-    if sampling.top_p < 1.0:
-        ordered, indices = probabilities.sort(descending=True, stable=True)
+    def __init__(self, settings: Sequence[Sampling], device: torch.device | str = "cpu") -> None:
+        """``settings`` of the S utterances."""
+
+        def column(values: Sequence[float]) -> Tensor:
+            return torch.tensor(values, device=device)[:, None, None]
+
+        self.any_random = any(s.temperature > 0 for s in settings)
+        self.any_greedy = any(s.temperature == 0 for s in settings)
+        self.any_window = any(s.repetition_window for s in settings)
+        self._greedy = column([s.temperature == 0 for s in settings])
+        self._temperature = column([s.temperature or 1.0 for s in settings])
+        ks = [s.top_k for s in settings if s.temperature > 0]
+        self._most = max(ks, default=0) if all(ks) else 0  # sorting so many is enough; 0: all of them
+        self._cuts_k, self._cuts_p = any(ks), any(s.top_p < 1 for s in settings if s.temperature > 0)
+        self._cuts_low = any(s.min_p for s in settings if s.temperature > 0)
+        self._top_k = column([s.top_k or torch.iinfo(torch.int64).max for s in settings])
+        self._top_p = column([s.top_p if s.top_p < 1 else math.inf for s in settings])
+        self._min_p = column([s.min_p for s in settings])
+        self._repeats = column([s.repetition_window * REPETITION_RATIO or math.inf for s in settings])[..., 0]
+
+    def choose(self, scores: Tensor, uniforms: Tensor | None, repeated: Tensor | None = None) -> Tensor:
+        """Choose an index of each row of scores; -inf is never chosen.
+
+        The order is temperature, top-k, top-p, min-p; the last two look at what top-k has left.
+
+        Args:
+            scores: float [S, H, V].
+            uniforms: float [S, H, 2] in [0, 1): what is random about it. An index is where the sum of the probabilities
+                passes the first; the second serves those that are drawn again. None will do if all are greedy and none
+                is drawn again.
+            repeated: int64 [S, H, W], each head's last choices, for repetition-aware sampling; other numbers than
+                indices where there are none. None leaves it out.
+
+        Returns:
+            int64 [S, H].
+        """
+        if uniforms is None:
+            return scores.argmax(-1)
+        scaled = scores.float() / self._temperature
+        rows = self._draw(scaled, uniforms[..., 0]) if self.any_random else scores.argmax(-1)
+        if self.any_random and self.any_greedy:
+            rows = torch.where(self._greedy[..., 0], scores.argmax(-1), rows)
+        if repeated is None:
+            return rows
+        again = (repeated == rows[..., None]).sum(-1) > self._repeats
+        return torch.where(again, draw(scaled.softmax(-1), uniforms[..., 1]), rows) if again.any() else rows
+
+    def _draw(self, scaled: Tensor, uniforms: Tensor) -> Tensor:
+        if not (self._cuts_k or self._cuts_p):
+            probabilities = scaled.softmax(-1)
+            if self._cuts_low:
+                low = probabilities < self._min_p * probabilities.amax(-1, keepdim=True)
+                probabilities = probabilities.masked_fill(low, 0.0)
+            return draw(probabilities, uniforms)
+        size = scaled.shape[-1]
+        best, indices = scaled.topk(min(self._most or size, size))
+        if self._cuts_k:
+            best = best.masked_fill(torch.arange(best.shape[-1], device=best.device) >= self._top_k, -torch.inf)
+        probabilities = best.softmax(-1)
         # A code is kept if those before it do not yet reach top-p: the first is always kept.
-        keep = ordered.cumsum(-1) - ordered < sampling.top_p
-        probabilities = torch.zeros_like(probabilities).scatter(0, indices[keep], ordered[keep])
-    return int(torch.multinomial(probabilities, 1, generator=generator))
+        keep = (probabilities.cumsum(-1) - probabilities < self._top_p) & (
+            probabilities >= self._min_p * probabilities[..., :1]
+        )
+        # Back in the codes' own order, so that a number means the same code however the batch's others are sampled.
+        return draw(torch.zeros_like(scaled).scatter_(-1, indices, probabilities * keep), uniforms)
+
+
+def draw(weights: Tensor, uniforms: Tensor) -> Tensor:
+    """Choose the index at which the running sum of ``weights`` passes ``uniforms`` of the whole.
+
+    Args:
+        weights: float32 [..., V], not negative, one of them at least positive.
+        uniforms: float32 [...] in [0, 1), of 24 bits: their product with the sum then never rounds up to the sum.
+
+    Returns:
+        int64 [...]; an index of weight 0 is never chosen.
+    """
+    sums = weights.cumsum(-1)
+    return torch.searchsorted(sums, (uniforms * sums[..., -1])[..., None], right=True)[..., 0]

@@ -6,51 +6,53 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from slmtk import audio
 from slmtk.codecs.base import Codec, load_codec_of
-from slmtk.data.examples import prompt_steps, reference_clip
+from slmtk.data.examples import prompt_steps
 from slmtk.data.prompts import normalize_text, prefix, prefix_prompt
 from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer
-from slmtk.errors import AudioError, CodecMismatchError, ConfigError, FormatError
-from slmtk.models.generate import Generated, generate
+from slmtk.errors import CodecMismatchError, ConfigError, FormatError
+from slmtk.models.decoding.batch import BatchGenerator, Generated, Request
 from slmtk.models.quiet import no_bars
 from slmtk.models.sampling import Sampling
 from slmtk.models.speech_lm import SpeechLM
+from slmtk.models.voices import Clip, Voice, clips_of, codes_clips, codes_speaker, make_voice, record_clip
 from slmtk.progress import Progress, SilentProgress
 from slmtk.speakers.base import SpeakerEncoder, load_named_encoder
 from slmtk.spec import CodecSpec
+
+if TYPE_CHECKING:
+    from slmtk.models.streaming import AudioStream
 
 ANSWER_END = "The speech is:"
 """What the model writes between its answer's text and the speech (the templates' words)."""
 
 
+__all__ = ["Said", "Speech", "Synthesizer", "Voice"]
+
+
 @dataclass(frozen=True)
-class Voice:
-    """A voice to speak in.
+class Said:
+    """One thing to say.
 
     Attributes:
-        id: the reference's name, for seeds and reports.
-        path: the reference recording; None if nobody needs one.
-        speaker: float32 [D], the codec's timbre vector of the reference, None if the codec has none: it gives the
-            decoded audio its voice, and conditions a speaker-aware model that was trained with such vectors.
-        embedding: float32 [D'], the vector by the speaker encoder of a model that was trained with another's.
-        codes: int64 [K, T], the beginning of the reference, for a model that reads it in its prompt.
+        text: to read, or the question to answer.
+        voice: to say it in.
+        seed: of its random choices, None for the sampling's.
     """
 
-    id: str
-    path: Path | None
-    speaker: Tensor | None
-    embedding: Tensor | None = None
-    codes: Tensor | None = None
+    text: str
+    voice: Voice
+    seed: int | None = None
 
 
 @dataclass
@@ -62,9 +64,10 @@ class Speech:
         codes: int32 [K, T].
         wav: float32 [S].
         sample_rate: Hz.
-        reason: "" for success, else "no_end", "loop", "empty" or "no_speech".
+        reason: "" for success, else "no_end", "loop", "too_long", "empty" or "no_speech".
         steps: of the model.
-        seconds: of wall time, codes and audio.
+        seconds: of wall time from the beginning of its prompt to the end of its audio; in a batch the others' steps are
+            in it.
         first_codes_seconds: until the first step of codes; the audio itself is decoded at the end.
     """
 
@@ -95,6 +98,7 @@ class Synthesizer:
         self.codec = codec
         self.tasks = tuple(tasks)
         self.encoder = encoder
+        self._generators: dict[int, BatchGenerator] = {}
 
     @classmethod
     def load(cls, model: Path, *, device: str = "cpu", codec_checkpoint: Path | None = None) -> Synthesizer:
@@ -148,21 +152,26 @@ class Synthesizer:
         """Whether somebody, the model or the codec, has to know a voice to speak in."""
         return self.speaker_aware or self.reference_prompt or self.spec.speaker_dim > 0
 
-    def voice(self, path: Path) -> Voice:
-        """Make a voice of a reference recording: all that the codec and the model want to know of it.
+    def voice(self, place: Path) -> Voice:
+        """Make a voice of what ``place`` names.
+
+        Args:
+            place: a recording; a folder of recordings of one speaker, averaged (`slmtk.models.voices.make_voice`); or
+                "CODES_FOLDER:SPEAKER_ID", a speaker of a folder of codes.
 
         Raises:
-            AudioError: the recording cannot be used.
+            AudioError: it is not there, or a recording cannot be used.
+            FormatError: the folder of codes is damaged or unfinished, or no speaker of it is named.
+            CodecMismatchError: the codes are of another codec.
+            ConfigError: the folder of codes has no such speaker.
         """
-        wav, _ = audio.read(path, self.spec.sample_rate)
-        if not len(wav):
-            raise AudioError(f"{path} holds no audio; a reference needs a second or more of speech", kind="empty")
-        encoded = self.codec.encode(audio.pad_to_frames(wav, self.spec.frame_size)[None])
-        embedding = None
-        if self.encoder is not None:
-            embedding = self.encoder.embed(audio.read(path, self.encoder.sample_rate)[0])
-        codes = reference_clip(encoded.codes[0].cpu(), self.spec) if self.reference_prompt else None
-        return Voice(path.stem, path, None if encoded.speaker is None else encoded.speaker[0], embedding, codes)
+        named = codes_speaker(place)
+        if named is not None:
+            clips: list[Clip] = codes_clips(*named, self.codec, self.encoder)
+        else:
+            clips = [record_clip(path, self.codec, self.encoder) for path in clips_of(place)]
+        name = named[1] if named else place.stem if place.is_file() else place.resolve().name
+        return make_voice(name, clips, with_codes=self.reference_prompt, codec=self.codec)
 
     def speak(
         self,
@@ -170,13 +179,15 @@ class Synthesizer:
         voices: Sequence[Voice],
         sampling: Sampling,
         progress: Progress | None = None,
+        *,
+        batch_size: int = 1,
     ) -> list[Speech]:
-        """Speak each text in the voice beside it.
+        """Speak each text in the voice beside it, ``batch_size`` at a time; what is said does not depend on that.
 
         Raises:
             ConfigError: the model was not trained to read text, or there are not as many voices as texts.
         """
-        return self._run("tts", texts, voices, sampling, progress)
+        return self._all("tts", texts, voices, sampling, progress, batch_size)
 
     def answer(
         self,
@@ -184,50 +195,110 @@ class Synthesizer:
         voices: Sequence[Voice],
         sampling: Sampling,
         progress: Progress | None = None,
+        *,
+        batch_size: int = 1,
     ) -> list[Speech]:
         """Answer each question in the voice beside it: the model writes an answer, then speaks it.
 
         Raises:
             ConfigError: the model was not trained to answer, or there are not as many voices as questions.
         """
-        return self._run("qa", questions, voices, sampling, progress)
+        return self._all("qa", questions, voices, sampling, progress, batch_size)
 
-    def _run(
-        self, task: str, texts: Sequence[str], voices: Sequence[Voice], sampling: Sampling, progress: Progress | None
-    ) -> list[Speech]:
+    def stream(self, text: str, voice: Voice, sampling: Sampling) -> AudioStream:
+        """Speak ``text`` and give its audio while it is generated: iterate over float32 [S] at the codec's rate.
+
+        Raises:
+            ConfigError: the model was not trained to read text, or needs a voice.
+        """
+        from slmtk.models.streaming import stream_audio  # which speaks through this class
+
+        return stream_audio(self, text, voice, sampling)
+
+    def each(
+        self, task: str, said: Sequence[Said], sampling: Sampling, *, batch_size: int = 1
+    ) -> Iterator[tuple[int, Speech]]:
+        """Say everything, ``batch_size`` at a time, and yield place and speech of each as it is finished.
+
+        Args:
+            task: "tts" or "qa".
+            said: what, in which voice.
+            sampling: how codes are chosen.
+            batch_size: what is said does not depend on it.
+
+        Raises:
+            ConfigError: the model was not trained for ``task``, or needs a voice.
+        """
+        requests = [self.request(task, one.text, one.voice, sampling, one.seed) for one in said]
+        for place, generated in self._generator(batch_size).run(requests):
+            started = time.perf_counter()
+            voice = said[place].voice
+            wav = self._decode(generated, voice)
+            yield (
+                place,
+                Speech(
+                    text=normalize_text(said[place].text) if task == "tts" else self._answer_text(generated),
+                    codes=_codes(generated, self.spec.num_codebooks).numpy().astype(np.int32),
+                    wav=wav,
+                    sample_rate=self.spec.sample_rate,
+                    reason=generated.reason,
+                    steps=generated.steps,
+                    seconds=generated.seconds + time.perf_counter() - started,
+                    first_codes_seconds=generated.first_step_seconds,
+                ),
+            )
+
+    def request(self, task: str, text: str, voice: Voice, sampling: Sampling, seed: int | None = None) -> Request:
+        """Return what the generator is asked for one text.
+
+        Raises:
+            ConfigError: the model was not trained for ``task``, or needs a voice.
+        """
         if task not in self.tasks:
             raise ConfigError(
                 f"this model was trained for {', '.join(self.tasks)} and not for {task!r}"
                 + ("; build its dataset with --questions" if task == "qa" else "")
             )
-        if len(texts) != len(voices):
-            raise ConfigError(f"{len(texts)} texts and {len(voices)} voices; each text needs its voice")
-        speeches = []
-        with (progress or SilentProgress()).task("synth" if task == "tts" else "answer", len(texts)) as bar:
-            for text, voice in zip(texts, voices, strict=True):
-                speeches.append(self._one(task, text, voice, sampling))
-                bar.advance(1)
-        return speeches
-
-    def _one(self, task: str, text: str, voice: Voice, sampling: Sampling) -> Speech:
-        started = time.perf_counter()
         ids, placeholder = self._prefix(task, text, voice)
         vector = voice.speaker if self.encoder is None else voice.embedding
         if placeholder is not None and vector is None:
             raise ConfigError("this model speaks in the voice of a reference; give --speaker REF.wav")
-        generator = torch.Generator().manual_seed(_seed(sampling.seed, task, text, voice.id))
-        generated = generate(self.model, ids, placeholder, vector, sampling, generator)
-        wav = self._decode(generated, voice)
-        return Speech(
-            text=normalize_text(text) if task == "tts" else self._answer_text(generated),
-            codes=_codes(generated).numpy().astype(np.int32),
-            wav=wav,
-            sample_rate=self.spec.sample_rate,
-            reason=generated.reason,
-            steps=generated.steps,
-            seconds=time.perf_counter() - started,
-            first_codes_seconds=generated.first_step_seconds,
+        return Request(
+            prefix=ids,
+            placeholder=placeholder,
+            speaker=vector,
+            sampling=sampling,
+            seed=_seed(sampling.seed if seed is None else seed, task, text, voice.id),
+            task=task,
+            # How long an answer is, nobody knows before it is written.
+            text_length=len(normalize_text(text)) if task == "tts" else 0,
         )
+
+    def _all(
+        self,
+        task: str,
+        texts: Sequence[str],
+        voices: Sequence[Voice],
+        sampling: Sampling,
+        progress: Progress | None,
+        batch_size: int,
+    ) -> list[Speech]:
+        if len(texts) != len(voices):
+            raise ConfigError(f"{len(texts)} texts and {len(voices)} voices; each text needs its voice")
+        said = [Said(text, voice) for text, voice in zip(texts, voices, strict=True)]
+        found: dict[int, Speech] = {}
+        with (progress or SilentProgress()).task("synth" if task == "tts" else "answer", len(texts)) as bar:
+            for place, speech in self.each(task, said, sampling, batch_size=batch_size):
+                found[place] = speech
+                bar.advance(1)
+        return [found[place] for place in range(len(texts))]
+
+    def _generator(self, batch_size: int) -> BatchGenerator:
+        # Kept, since it lays the model's weights out anew.
+        if batch_size not in self._generators:
+            self._generators.clear()
+            self._generators[batch_size] = BatchGenerator(self.model, batch_size=batch_size)
+        return self._generators[batch_size]
 
     def _prefix(self, task: str, text: str, voice: Voice) -> tuple[list[int] | Tensor, int | None]:
         vocabulary = self.model.vocabulary
@@ -239,7 +310,7 @@ class Synthesizer:
         return prompt_steps(prompt, vocabulary, self.model.layout, reference=voice.codes), None
 
     def _decode(self, generated: Generated, voice: Voice) -> Tensor:
-        codes = _codes(generated)
+        codes = _codes(generated, self.spec.num_codebooks)
         if not codes.shape[1]:
             return torch.zeros(0)
         speaker = None if voice.speaker is None else voice.speaker[None]
@@ -263,9 +334,9 @@ def _encoder_of(model: SpeechLM, weights: str, device: str) -> SpeakerEncoder | 
     return encoder
 
 
-def _codes(generated: Generated) -> Tensor:
+def _codes(generated: Generated, num_codebooks: int) -> Tensor:
     if generated.codes is None:
-        return torch.zeros(0, 0, dtype=torch.int64)
+        return torch.zeros(num_codebooks, 0, dtype=torch.int64)
     return generated.codes.cpu()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from slmtk.errors import FormatError
 
 SUFFIXES = (".txt", ".jsonl", ".tsv", ".csv")
+STDIN = "-"
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,15 @@ class Line:
     Attributes:
         id: name of its files; letters, digits, "-", "_" and ".".
         text: as given.
-        reference: recording of the voice to speak in, None for the run's own.
+        reference: the voice to speak in: a recording, a folder of them or "CODES_FOLDER:SPEAKER_ID"; None for the run's
+            own.
+        speaker: what the file says of the speaker, if that is a name and no such voice.
     """
 
     id: str
     text: str
     reference: Path | None = None
+    speaker: str | None = None
 
 
 def read_lines(source: str | Path) -> list[Line]:
@@ -34,11 +39,14 @@ def read_lines(source: str | Path) -> list[Line]:
 
     Args:
         source: a text, or the path of a file: .txt (a text a line), .jsonl, .tsv or .csv (fields text, id?,
-            reference?; a reference's path is relative to the file's folder).
+            reference?, speaker?; a reference's path is relative to the file's folder); "-" reads stdin, a text a line
+            or, if it begins with "{", as .jsonl with paths relative to the current folder.
 
     Raises:
         FormatError: a file without texts, with an empty text, an unusable id or two equal ids.
     """
+    if str(source) == STDIN:
+        return _check(Path("stdin"), _read_stdin())
     path = _as_file(source)
     if path is None:
         text = str(source).strip()
@@ -46,9 +54,12 @@ def read_lines(source: str | Path) -> list[Line]:
             raise FormatError("the text is empty; give some words to speak")
         return [Line(_slug(text), text)]
     try:
-        lines = _read_file(path)
+        return _check(path, _read_file(path))
     except UnicodeDecodeError as error:
         raise FormatError(f"{path} is not UTF-8 text: {error}") from error
+
+
+def _check(path: Path, lines: list[Line]) -> list[Line]:
     if not lines:
         raise FormatError(f"{path} holds no text; expected one a line")
     seen: set[str] = set()
@@ -73,15 +84,36 @@ def _as_file(source: str | Path) -> Path | None:
     return None
 
 
+def _read_stdin() -> list[Line]:
+    try:
+        content = sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise FormatError(f"what came on stdin is not UTF-8 text: {error}") from error
+    return _from_jsonl(Path("stdin"), content) if content.lstrip()[:1] == "{" else _from_text("stdin", content)
+
+
 def _read_file(path: Path) -> list[Line]:
-    content = path.read_text(encoding="utf-8")
+    content = path.read_text(encoding="utf-8-sig")  # editors on Windows write a mark in front
     if path.suffix == ".jsonl":
-        return _records(path, [_parse(path, n, row) for n, row in enumerate(content.splitlines(), 1) if row.strip()])
+        return _from_jsonl(path, content)
     if path.suffix in (".tsv", ".csv"):
         delimiter = "\t" if path.suffix == ".tsv" else ","
         return _records(path, list(csv.DictReader(content.splitlines(), delimiter=delimiter)))
+    return _from_text(path.stem, content)
+
+
+def _from_jsonl(path: Path, content: str) -> list[Line]:
+    # Not splitlines: JSON may hold line separators of Unicode inside a text.
+    return _records(path, [_parse(path, n, row) for n, row in enumerate(content.split("\n"), 1) if row.strip()])
+
+
+def _from_text(name: str, content: str) -> list[Line]:
     texts = [text.strip() for text in content.splitlines() if text.strip()]
-    return [Line(f"{path.stem}-{number:04d}", text) for number, text in enumerate(texts)]
+    return [Line(f"{_stem(name)}-{number:04d}", text) for number, text in enumerate(texts)]
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"[^\w.\-]+", "-", name).strip("-.") or "line"
 
 
 def _parse(path: Path, number: int, row: str) -> dict[str, Any]:
@@ -101,14 +133,20 @@ def _records(path: Path, records: list[dict[str, Any]]) -> list[Line]:
         if not text:
             raise FormatError(f"{path} row {number + 1} has no 'text'; found the fields {', '.join(map(str, record))}")
         reference = record.get("reference") or record.get("speaker_wav")
-        lines.append(
-            Line(
-                id=str(record.get("id") or f"{path.stem}-{number:04d}"),
-                text=text,
-                reference=(path.parent / str(reference)) if reference else None,
-            )
-        )
+        speaker = str(record.get("speaker") or "")
+        voice = path.parent / str(reference) if reference else _voice(path.parent, speaker)
+        line_id = str(record.get("id") or f"{_stem(path.stem)}-{number:04d}")
+        lines.append(Line(line_id, text, voice, speaker if speaker and voice is None else None))
     return lines
+
+
+def _voice(folder: Path, speaker: str) -> Path | None:
+    """What a field "speaker" names, if that is a voice and not just a name."""
+    if not speaker:
+        return None
+    place = folder / speaker
+    codes, colon, _ = str(place).rpartition(":")
+    return place if place.exists() or (colon and Path(codes).is_dir()) else None
 
 
 def _slug(text: str) -> str:

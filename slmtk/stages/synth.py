@@ -1,203 +1,178 @@
-"""Speak text with a trained model: a text, or a file of texts -> codes shards, wav files and a line for each."""
+"""Speak text with a trained model: a text, or many of them -> wav files, codes shards and a line for each."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import re
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from slmtk import audio
-from slmtk.config import fingerprint, to_jsonable, write_json, write_text
+from slmtk.config import write_json
 from slmtk.device import resolve_device
-from slmtk.errors import ConfigError, FormatError
-from slmtk.models.sampling import Sampling
-from slmtk.models.speaker import Speech, Synthesizer, Voice
+from slmtk.engines.local import WorkerDiedError
+from slmtk.engines.ray import Cluster, connect
+from slmtk.errors import SlmtkError
+from slmtk.models.voices import codes_speaker
 from slmtk.progress import Progress
-from slmtk.shards import CodesRow, part_name, write_index, write_shard
 from slmtk.stages import dry_run
-from slmtk.stages.lines import SUFFIXES, Line, read_lines
+from slmtk.stages.lines import STDIN, SUFFIXES, read_lines
+from slmtk.stages.synth_config import SynthConfig, SynthReport
+from slmtk.stages.synth_folder import REPORT_NAME, SpeechFolder
+from slmtk.stages.synth_plan import Job, make_jobs, run_settings
+from slmtk.stages.synth_work import speak_lines
 
-LINES_NAME = "synth.jsonl"
-REPORT_NAME = "report.json"
-
-
-@dataclass(frozen=True)
-class SynthConfig:
-    """Settings of a synthesis run."""
-
-    model: Path
-    """Folder that ``slmtk train`` wrote."""
-    speakers: tuple[Path, ...] = ()
-    """Reference recordings; line n is spoken in the voice of reference n, and round again."""
-    sampling: Sampling = field(default_factory=Sampling)
-    """How codes are chosen."""
-    device: str = "auto"
-    """cpu, cuda, cuda:N or auto."""
-    codec_checkpoint: Path | None = None
-    """Local weights of the model's codec."""
+__all__ = ["SynthConfig", "SynthReport", "default_out", "plan", "synth"]
 
 
-@dataclass
-class SynthReport:
-    """What a synthesis run came to."""
-
-    out: str
-    utterances: int
-    succeeded: int
-    success_rate: float
-    failures: dict[str, int]
-    seconds_audio: float
-    seconds_wall: float
-    rtf: float
-    """Wall time over audio, the model and the codec together."""
-    speed: float
-    """Seconds of audio a second."""
-    steps_per_second: float
-    first_codes_seconds: float | None
-    """Median over utterances: from the start to the first step of codes."""
-    first_audio_seconds: float | None
-    """Median over utterances: audio is decoded when the codes are whole, so this is the utterance's whole time."""
-    wavs: list[str] = field(default_factory=list)
+def default_out(source: str | Path) -> Path:
+    """Name the folder for speech when the user names none: "speech/<the text's first words, or the file's name>"."""
+    if str(source) == STDIN:
+        return Path("speech") / "stdin"
+    path = Path(source)
+    if path.suffix in SUFFIXES:
+        return Path("speech") / (re.sub(r"[^\w-]+", "-", path.stem).strip("-") or "lines")
+    return Path("speech") / read_lines(source)[0].id
 
 
 def synth(source: str | Path, out: Path, config: SynthConfig, progress: Progress) -> SynthReport:
-    """Speak ``source``: a text, or the path of a file of texts (.txt, .jsonl, .tsv).
+    """Speak ``source`` into ``out``; run it again to resume.
+
+    Args:
+        source: a text, the path of a file of texts (.txt, .jsonl, .tsv, .csv), or "-" for texts on stdin.
+        out: folder to write; lines that an earlier try of the same run has spoken are kept, and other shards' lines.
+        config: model, voices and options.
+        progress: told of lines done.
 
     Raises:
-        FormatError: ``out`` holds something that is not a synthesis run, or the file of texts cannot be read.
-        ConfigError: a voice is missing.
+        FormatError: ``out`` holds something else, or the texts or the model cannot be read.
+        ConfigError: a voice is missing, or ``out`` holds speech of another run.
+        AudioError: a voice's recording is not there or cannot be used.
+        MissingDependencyError: Ray is asked for and not installed.
+        SlmtkError: the model cannot be loaded, or a worker process died.
     """
-    lines = read_lines(source)
-    _prepare(out)
-    synthesizer = Synthesizer.load(
-        config.model, device=resolve_device(config.device), codec_checkpoint=config.codec_checkpoint
-    )
-    voices = _voices(lines, config, synthesizer)
+    settings = run_settings(config)
+    jobs = make_jobs(read_lines(source), config, settings)
+    folder = SpeechFolder(out, settings, jobs, overwrite=config.overwrite)
+    own = [job for job in jobs if config.shard is None or job.number % config.shard[1] == config.shard[0]]
+    missing = [job for job in own if not folder.is_spoken(job)]
+    if len(missing) < len(own):
+        progress.message(f"{len(own) - len(missing)} of {len(own)} lines are spoken already")
     started = time.perf_counter()
-    speeches = synthesizer.speak([line.text for line in lines], voices, config.sampling, progress)
+    if missing:
+        _speak(missing, folder, config, progress)
     wall = time.perf_counter() - started
-    wavs = _write(out, lines, voices, speeches, synthesizer)
-    rows = [_row(line, voice, speech) for line, voice, speech in zip(lines, voices, speeches, strict=True)]
-    settings = to_jsonable(config)
-    info = write_shard(out / part_name(0), synthesizer.spec, rows)
-    write_index(out, synthesizer.spec, settings, fingerprint([settings, [line.text for line in lines]]), [info], 0)
-    report = _report(out, speeches, wall, wavs)
-    write_json(out / REPORT_NAME, report)
+    absent = folder.put_together(str(source))
+    report = _report(out, folder, own, missing, wall)
+    if absent:
+        progress.message(
+            f"{absent} of {len(jobs)} lines are other shards' and not there yet; whichever shard is the last puts "
+            "everything together"
+        )
+    elif missing or not (out / REPORT_NAME).is_file():
+        write_json(out / REPORT_NAME, report if own == jobs else _report(out, folder, jobs, missing, wall))
     return report
 
 
-def plan(source: str | Path, out: Path, config: SynthConfig) -> dry_run.Plan:
-    """What `synth` would do; the model's weights stay unread.
+def plan(source: str | Path, out: Path, config: SynthConfig, *, stream: str | None = None) -> dry_run.Plan:
+    """What `synth` would do; the model's weights stay unread, and so does stdin.
+
+    Args:
+        source: as in `synth`.
+        out: as in `synth`.
+        config: as in `synth`.
+        stream: where audio would be written while it is generated, instead of ``out``; None if it would not.
 
     Raises:
         FormatError: the file of texts or the model is there and cannot be used.
         ConfigError: the model was not trained to read aloud.
+        PluginError: the recogniser that would choose among candidates is unknown.
     """
-    if Path(source).suffix in SUFFIXES:
+    if str(source) == STDIN:
+        texts = "texts: one a line, from stdin"
+    elif Path(source).suffix in SUFFIXES:
         texts = dry_run.source("texts", source, lambda path: f"{len(read_lines(path))} texts")
     else:
         texts = f"text: {read_lines(source)[0].text}"
-    voices = [dry_run.source("voice", speaker) for speaker in config.speakers]
+    voices = [_voice_line(speaker) for speaker in config.speakers]
+    reads = [texts, dry_run.model(config.model, "tts"), *voices]
     chosen = "greedily" if config.sampling.temperature == 0 else f"at temperature {config.sampling.temperature:g}"
-    does = f"speak each text {chosen}, {config.sampling.max_seconds:g} s at most, on {config.device}"
-    return dry_run.Plan((texts, dry_run.model(config.model, "tts"), *voices), (does,), str(out))
+    does = [f"speak each text {chosen}, {config.sampling.max_seconds:g} s at most, on {_place(config)}"]
+    if config.n_best > 1:
+        reads.append(dry_run.plug_in("slmtk.asr", config.recognizer, config.recognizer_model))
+        does.append(f"keep the one of {config.n_best} candidates with the lowest {config.rerank.upper()}")
+    if config.shard is not None:
+        does.append(f"speak the lines of shard {config.shard[0]} of {config.shard[1]}")
+    if stream is not None:
+        does.append("write the audio as it is generated")
+    return dry_run.Plan(tuple(reads), tuple(does), str(out) if stream is None else stream)
 
 
-def _prepare(out: Path) -> None:
-    if out.exists() and any(out.iterdir()):
-        if not (out / LINES_NAME).is_file():
-            raise FormatError(f"{out} is not empty and holds no {LINES_NAME}; name a new folder for the speech")
-        # The index of an earlier run must not describe files that are being replaced.
-        (out / "slmtk.json").unlink(missing_ok=True)
-        for wav in (out / "wav").glob("*.wav"):
-            wav.unlink()
-    (out / "wav").mkdir(parents=True, exist_ok=True)
+def _voice_line(speaker: Path) -> str:
+    named = codes_speaker(speaker)
+    return dry_run.source("voice", speaker) if named is None else f"voice: speaker {named[1]} of the codes {named[0]}"
 
 
-def _voices(lines: list[Line], config: SynthConfig, synthesizer: Synthesizer) -> list[Voice]:
-    needs_voice = synthesizer.needs_voice
-    cache: dict[Path, Voice] = {}
-    voices = []
-    for number, line in enumerate(lines):
-        path = line.reference or (config.speakers[number % len(config.speakers)] if config.speakers else None)
-        if path is None:
-            if needs_voice:
-                raise ConfigError(
-                    f"this model of codec {synthesizer.spec.name!r} needs a voice for {line.id!r}; give --speaker "
-                    "REF.wav, or a 'reference' column in the file of texts"
-                )
-            voices.append(Voice("none", None, None))
-            continue
-        if path not in cache:
-            cache[path] = synthesizer.voice(path)
-        voices.append(cache[path])
-    return voices
+def _place(config: SynthConfig) -> str:
+    return config.device if config.engine == "local" else config.engine
 
 
-def _row(line: Line, voice: Voice, speech: Speech) -> CodesRow:
-    return CodesRow(
-        id=line.id,
-        codes=speech.codes,
-        duration=len(speech.wav) / speech.sample_rate,
-        text=speech.text,
-        speaker=voice.id,
-        source=f"wav/{line.id}.wav" if len(speech.wav) else "",
-        speaker_vector=None if voice.speaker is None else voice.speaker.float().cpu().numpy().astype(np.float32),
-        extra={"reason": speech.reason, "seconds_wall": speech.seconds, "steps": float(speech.steps)},
-    )
+def _speak(missing: Sequence[Job], folder: SpeechFolder, config: SynthConfig, progress: Progress) -> None:
+    done = 0
+    with ExitStack() as stack:
+        cluster: Cluster | None = None
+        if config.engine == "ray":
+            cluster = stack.enter_context(connect(config.ray_address))
+        device = cluster.device(config.device) if cluster else resolve_device(config.device)
+        # Closed at once if writing fails, so that workers end before the exception is told.
+        lines = stack.enter_context(contextlib.closing(speak_lines(missing, config, device, cluster, progress.message)))
+        task = stack.enter_context(progress.task("synth", len(missing), "lines"))
+        try:
+            for line in lines:
+                folder.keep(line)
+                done += 1
+                task.advance(1, line.id)
+        except WorkerDiedError as error:
+            raise SlmtkError(
+                f"{error}; {done} of {len(missing)} lines are spoken and kept: run the same command again to resume, "
+                "with fewer --workers or a smaller --batch-size if memory is short"
+            ) from error
 
 
-def _write(
-    out: Path, lines: list[Line], voices: list[Voice], speeches: list[Speech], synthesizer: Synthesizer
-) -> list[str]:
-    records: list[dict[str, Any]] = []
-    wavs = []
-    for line, voice, speech in zip(lines, voices, speeches, strict=True):
-        name = f"wav/{line.id}.wav" if len(speech.wav) else None
-        if name:
-            audio.write(out / name, torch.as_tensor(speech.wav), speech.sample_rate)
-            wavs.append(str(out / name))
-        records.append(
-            {
-                "id": line.id,
-                "text": speech.text,
-                "speaker": voice.id,
-                "reference": str(voice.path.resolve()) if voice.path else None,
-                "wav": name,
-                "reason": speech.reason,
-                "seconds_audio": round(len(speech.wav) / speech.sample_rate, 4),
-                "seconds_wall": round(speech.seconds, 4),
-                "seconds_to_first_codes": speech.first_codes_seconds and round(speech.first_codes_seconds, 4),
-                "steps": speech.steps,
-            }
-        )
-    write_text(out / LINES_NAME, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
-    return wavs
-
-
-def _report(out: Path, speeches: list[Speech], wall: float, wavs: list[str]) -> SynthReport:
-    seconds = sum(len(speech.wav) / speech.sample_rate for speech in speeches)
-    succeeded = sum(not speech.reason for speech in speeches)
-    firsts = [speech.first_codes_seconds for speech in speeches if speech.first_codes_seconds is not None]
-    wholes = [speech.seconds for speech in speeches if len(speech.wav)]
+def _report(out: Path, folder: SpeechFolder, own: Sequence[Job], spoken: Sequence[Job], wall: float) -> SynthReport:
+    """Sum up the lines of ``own``; speeds are of those that were ``spoken`` in this run, in ``wall`` seconds."""
+    pairs = list(folder.records(own))
+    fresh_ids = {job.line.id for job in spoken}
+    records = [record for record, _ in pairs]
+    fresh = [(record, timing) for record, timing in pairs if record["id"] in fresh_ids]
+    audio = sum(record["seconds_audio"] for record, _ in fresh)
+    steps = sum(timing["steps_of_all_candidates"] for _, timing in fresh)
+    failures = Counter(record["reason"] for record in records if record["reason"])
     return SynthReport(
         out=str(out),
-        utterances=len(speeches),
-        succeeded=succeeded,
-        success_rate=succeeded / len(speeches),
-        failures=dict(sorted(Counter(speech.reason for speech in speeches if speech.reason).items())),
-        seconds_audio=round(seconds, 3),
-        seconds_wall=round(wall, 3),
-        rtf=round(wall / seconds, 4) if seconds else 0.0,
-        speed=round(seconds / wall, 2) if wall else 0.0,
-        steps_per_second=round(sum(speech.steps for speech in speeches) / wall, 1),
-        first_codes_seconds=round(float(np.median(firsts)), 4) if firsts else None,
-        first_audio_seconds=round(float(np.median(wholes)), 4) if wholes else None,
-        wavs=wavs,
+        utterances=len(records),
+        reused=len(own) - len(fresh),
+        finished=folder.is_whole(),
+        succeeded=len(records) - failures.total(),
+        success_rate=(len(records) - failures.total()) / len(records) if records else 0.0,
+        failures=dict(sorted(failures.items())),
+        sentences=sum(len(record.get("sentences", [record])) for record in records),
+        seconds_audio=round(sum(record["seconds_audio"] for record in records), 3),
+        seconds_wall=round(wall if fresh else 0.0, 3),
+        rtf=round(wall / audio, 4) if audio else None,
+        speed=round(audio / wall, 2) if audio else None,
+        steps_per_second=round(steps / wall, 1) if fresh else None,
+        first_codes_seconds=_median(pairs, "seconds_to_first_codes"),
+        first_audio_seconds=_median([pair for pair in pairs if pair[0]["wav"]], "seconds_wall"),
+        wavs=[str(out / record["wav"]) for record in records if record["wav"]],
     )
+
+
+def _median(pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], name: str) -> float | None:
+    values = [timing[name] for _, timing in pairs if timing.get(name) is not None]
+    return round(float(np.median(values)), 4) if values else None

@@ -5,7 +5,8 @@ from slmtk.data.collate import step_ids
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.layout import MISSING, to_steps
 from slmtk.models.build import build_model
-from slmtk.models.generate import generate, repeats
+from slmtk.models.decoding import batch_slots
+from slmtk.models.generate import generate
 from slmtk.models.sampling import Sampling
 from slmtk.spec import CodecSpec, Stream
 from tests.helpers import small_models as tiny
@@ -73,26 +74,33 @@ def delayed_model(seed=0, **settings):
     return model
 
 
-def end_at(model, frames, row):
+def end_at(monkeypatch, frames, row):
     """Let the first place choose ``row``, <eosp> or <pad>, once ``frames`` steps have gone by."""
-    plain = model.head_scores
+    plain = batch_slots.make_heads
     steps = []
 
-    def head_scores(head, states, previous=None, cache=None):
-        scores = plain(head, states, previous, cache).clone()
-        if head == 0:
-            steps.append(0)
-            if len(steps) > frames:
-                scores[:, row] += 1e9
-        return scores
+    def make_heads(model, slots):
+        heads = plain(model, slots)
+        scores_of = heads.scores
 
-    model.head_scores = head_scores
+        def scores(states, first, previous):
+            found = scores_of(states, first, previous).clone()
+            if first == 0:
+                steps.append(0)
+                if len(steps) > frames:
+                    found[:, 0, row] += 1e9
+            return found
+
+        heads.scores = scores
+        return heads
+
+    monkeypatch.setattr(batch_slots, "make_heads", make_heads)
 
 
 @pytest.mark.parametrize("head", ["linear", "depth", "transformer"])
-def test_delayed_steps_follow_from_the_whole_sequence_without_a_cache(head):
+def test_delayed_steps_follow_from_the_whole_sequence_without_a_cache(head, monkeypatch):
     model = delayed_model(head=head)
-    end_at(model, 9, row=6)
+    end_at(monkeypatch, 9, row=6)
     result = run(model, prefix=THREE)
     assert (result.reason, result.codes.shape) == ("", (3, 9))
     assert result.steps == 11  # two more than frames: the last code of the last stream
@@ -117,12 +125,12 @@ def test_delayed_steps_follow_from_the_whole_sequence_without_a_cache(head):
 
 
 @pytest.mark.parametrize(("frames", "row"), [(0, 5), (0, 6), (1, 5), (4, 5), (4, 6)])
-def test_the_first_place_alone_ends_delayed_speech_and_the_others_finish_their_frames(frames, row):
+def test_the_first_place_alone_ends_delayed_speech_and_the_others_finish_their_frames(frames, row, monkeypatch):
     model = delayed_model()
     with torch.no_grad():
         for head, size in ((1, 4), (2, 3)):
             model.heads[head].bias[size:] += 1e6  # they would end at once
-    end_at(model, frames, row)
+    end_at(monkeypatch, frames, row)
     result = run(model, prefix=THREE)
     assert result.codes.shape == (3, frames)
     assert result.reason == ("" if frames else "empty")
@@ -145,11 +153,9 @@ def test_a_repetition_penalty_does_not_let_a_delayed_stream_end_early():
 def test_interleaved_codes_of_another_order_keep_to_their_streams():
     model = tiny.small_model(layout="interleaved", stream_order=[2, 0, 1])
     seen = []
-    plain = model.embed
-    model.embed = lambda ids, *speaker: seen.append(ids.flatten().tolist()) or plain(ids, *speaker)
-    scores = model.text_scores
-    never = torch.zeros(tiny.VOCABULARY.size).index_fill(0, torch.tensor(tiny.VOCABULARY.eosp), -1e9)
-    model.text_scores = lambda hidden: scores(hidden) + never
+    table = model.get_input_embeddings()
+    table.register_forward_hook(lambda _, ids, __: seen.append(ids[0].flatten().tolist()))
+    add_to_scores(model, {tiny.VOCABULARY.eosp: -1e9})
     codes = run(model, Sampling(temperature=2.0, max_seconds=2.0, loop_seconds=0), THREE).codes
     assert codes.shape == (3, 16)
     ids = (codes + torch.tensor([[tiny.VOCABULARY.code_offset(stream)] for stream in range(3)]))[[2, 0, 1]]
@@ -184,13 +190,6 @@ def test_a_step_said_again_and_again_is_called_a_loop():
     assert result.codes.shape == (2, 8)
 
 
-def test_repeats_finds_periods_up_to_the_limit_alone():
-    assert repeats([[1], [2], [1], [2]], 4, 2)
-    assert not repeats([[1], [2], [1], [2]], 4, 1)
-    assert not repeats([[1], [2], [1], [3]], 4, 2)
-    assert not repeats([[1]], 4, 2)
-
-
 def test_padded_frames_are_left_out_and_the_speech_goes_on():
     model = small_model()
     forbid_end(model)
@@ -209,17 +208,25 @@ def test_an_utterances_seed_decides_its_random_choices():
     assert not torch.equal(first, other)
 
 
+def add_to_scores(model, added):
+    """Give the text head a bias of its own: {token: what its score gets}."""
+    old = model.backbone.get_output_embeddings().weight
+    layer = torch.nn.Linear(old.shape[1], old.shape[0])
+    layer.weight.data = old.detach().clone()
+    layer.bias.data.zero_()
+    for token, value in added.items():
+        layer.bias.data[token] = value
+    model.backbone.set_output_embeddings(layer)
+
+
 def always_writes(model, token):
-    scores = torch.zeros(VOCABULARY.size)
-    scores[token] = 1.0
-    scores[VOCABULARY.first_code] = 2.0  # a code is never written as text, however likely it looks
-    model.text_scores = lambda hidden: scores
+    # A code is never written as text, however likely it looks.
+    add_to_scores(model, {token: 1e6, VOCABULARY.first_code: 2e6})
 
 
 def test_next_token_models_are_penalized_as_released_unless_told_otherwise():
     model = small_model("interleaved", 1)
-    scores = model.text_scores
-    model.text_scores = lambda hidden: scores(hidden).index_fill(0, torch.tensor([VOCABULARY.eosp]), -1000.0)
+    add_to_scores(model, {VOCABULARY.eosp: -1e9})
     options = {"max_seconds": 4.0, "loop_seconds": 0}
     codes = [run(model, Sampling(**options, repetition_penalty=penalty)).codes for penalty in (None, 1.2, 1.0)]
     assert torch.equal(codes[0], codes[1])
@@ -248,3 +255,39 @@ def test_sosp_in_the_answer_begins_the_speech():
     result = run(model, Sampling(max_seconds=1.0, loop_seconds=0), prefix=PREFIX[:-1])
     assert torch.equal(result.codes, run(model, Sampling(max_seconds=1.0, loop_seconds=0)).codes)
     assert result.text_ids == []
+
+
+def test_speech_does_not_end_before_its_shortest_length():
+    for layout, frames_per_step in (("grouped", 2), ("grouped", 1), ("delayed", 1), ("interleaved", 1)):
+        model = small_model(layout, frames_per_step)
+        if layout == "interleaved":
+            add_to_scores(model, {VOCABULARY.eosp: 1e6})
+        with torch.no_grad():
+            for head, layer in enumerate(model.heads):
+                layer.bias[SPEC.codebook_sizes[head % 2]] += 1e6  # they would end at once
+        assert run(model).reason == "empty", layout
+        result = run(model, Sampling(min_seconds=1.0, loop_seconds=0))
+        assert (result.reason, result.codes.shape) == ("", (2, 8)), layout
+
+
+def test_dropped_frames_do_not_count_towards_the_shortest_length():
+    model = small_model()
+    with torch.no_grad():
+        model.heads[2].bias[5] += 1e6  # x's <pad> in frame 2
+        model.heads[0].bias[4] += 1e6  # x's <eosp>
+    result = run(model, Sampling(min_seconds=1.0, loop_seconds=0))
+    assert (result.reason, result.codes.shape, result.steps) == ("", (2, 8), 8)
+
+
+def test_repetition_aware_sampling_breaks_a_loop_that_greedy_choice_is_caught_in():
+    model = small_model()
+    forbid_end(model)
+    with torch.no_grad():
+        for layer in model.heads:
+            layer.weight.zero_()
+            layer.bias[1] += 1.0
+    caught = run(model, Sampling(max_seconds=4.0, loop_seconds=0))
+    assert (caught.codes == 1).all()
+    freed = run(model, Sampling(max_seconds=4.0, loop_seconds=0, repetition_window=10))
+    # The 1 is chosen again only where it was chosen once or not at all in the last ten steps, or is drawn.
+    assert 0.1 < (freed.codes == 1).float().mean() < 0.8

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +13,7 @@ from slmtk.data.vocabulary import Vocabulary
 from slmtk.errors import ConfigError
 from slmtk.models import speaker as module
 from slmtk.models.build import build_model
+from slmtk.models.decoding.batch import Generated
 from slmtk.models.sampling import Sampling
 from slmtk.models.speaker import Synthesizer, Voice
 from slmtk.speakers.base import SpeakerEncoder
@@ -55,11 +55,16 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """What generation is started with; it then says nothing."""
     seen: dict[str, object] = {}
 
-    def generate(model, prefix, placeholder, speaker, *_):
-        seen.update(prefix=prefix, placeholder=placeholder, speaker=speaker)
-        return SimpleNamespace(codes=None, text_ids=[], reason="empty", steps=0, first_step_seconds=None)
+    class Silent:
+        def __init__(self, model, *, batch_size: int) -> None:
+            seen["batch_size"] = batch_size
 
-    monkeypatch.setattr(module, "generate", generate)
+        def run(self, requests):
+            for place, request in reversed(list(enumerate(requests))):
+                seen.update(vars(request))
+                yield place, Generated(reason="empty")
+
+    monkeypatch.setattr(module, "BatchGenerator", Silent)
     return seen
 
 
@@ -126,3 +131,34 @@ def test_another_encoder_than_the_models_is_refused(monkeypatch: pytest.MonkeyPa
         module._encoder_of(wider, "", "cpu")
     codecs = synthesizer(VoicedToneCodec(), speaker_dim=1, speaker_encoder="codec").model
     assert module._encoder_of(codecs, "", "cpu") is None
+
+
+def test_speeches_come_in_the_order_of_their_texts_and_the_batch_is_as_large_as_asked(given: dict[str, object]):
+    made = synthesizer(ToneCodec())
+    voice = Voice("none", None, None)
+    spoken = made.speak(["One", "Two", "Three"], [voice] * 3, Sampling(), batch_size=5)
+    assert [speech.text for speech in spoken] == ["One", "Two", "Three"]
+    assert (given["batch_size"], given["text_length"]) == (5, 3)  # of "One", which this generator finished last
+    assert spoken[0].codes.shape == (2, 0)
+    with pytest.raises(ConfigError, match="2 texts and 1 voices"):
+        made.speak(["One", "Two"], [voice], Sampling())
+
+
+def test_a_seed_of_its_own_takes_the_place_of_the_samplings():
+    made, voice = synthesizer(ToneCodec()), Voice("none", None, None)
+    drawn = [
+        made.request("tts", "Hi", voice, Sampling(seed=seed), own).seed for seed, own in ((0, 3), (3, None), (3, 4))
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_speech_of_the_real_generator_is_the_same_in_a_batch_and_alone():
+    made, voice = synthesizer(ToneCodec()), Voice("none", None, None)
+    sampling = Sampling(temperature=1.0, max_seconds=0.3, loop_seconds=0, seed=2)
+    texts = ["One", "Two and more", "Three"]
+    together = made.speak(texts, [voice] * 3, sampling, batch_size=2)
+    for text, speech in zip(texts, together, strict=True):
+        (alone,) = made.speak([text], [voice], sampling)
+        assert alone.codes.tolist() == speech.codes.tolist()
+        assert speech.seconds >= speech.first_codes_seconds > 0  # type: ignore[operator]
+    assert len({str(speech.codes.tolist()) for speech in together}) == 3

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from slmtk.codecs._network import NetworkCodec, nested, only_tensors
+from slmtk.codecs._network import NetworkCodec, nested, only_tensors, walking_renderer
 from slmtk.codecs.base import Card
 from slmtk.codecs.bigcodec.activation import low_pass
-from slmtk.codecs.bigcodec.network import CODES, Network
+from slmtk.codecs.bigcodec.network import CODES, DECODER_REACH, Network
+from slmtk.codecs.rendering import Renderer
 from slmtk.codecs.weights import Published
 from slmtk.errors import FormatError
 from slmtk.spec import CodecSpec, Stream
@@ -40,6 +41,12 @@ class BigCodec(NetworkCodec):
         licence="CC-BY-SA-4.0",
         source="Xin et al., BigCodec, arXiv 2409.05377",
     )
+
+    def renderer(self, speaker: Tensor | None = None) -> Renderer:
+        """Carry the state of the decoder's LSTM on."""
+        network = self.network
+        assert isinstance(network, Network)
+        return walking_renderer(network.decoder, network.quantizer.decode, DECODER_REACH, self)
 
     @classmethod
     def unpack(cls, state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

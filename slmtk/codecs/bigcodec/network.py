@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from slmtk.codecs._blocks import SkipLstm, nearest
 from slmtk.codecs._network import CodecNetwork
-from slmtk.codecs.bigcodec.activation import SmoothSnake
+from slmtk.codecs.bigcodec.activation import TAPS, SmoothSnake
+from slmtk.codecs.rendering import reach
 
 CODES = 8192
 _WIDTH = 1024  # of the frames
@@ -16,6 +17,10 @@ _CODE_WIDTH = 8  # of the codebook's rows
 _CHANNELS = 48  # at the sample rate
 _STRIDES = (2, 2, 2, 5, 5)
 _DILATIONS = (1, 3, 9)
+_ACTIVATION = TAPS // 2 - 1  # samples that an activation sees to either side
+_UNITS = 3 * sum(_DILATIONS) + 2 * _ACTIVATION * len(_DILATIONS)
+DECODER_REACH = reach(_STRIDES[::-1], first=_ACTIVATION, unit=_UNITS + _ACTIVATION, last=3)
+"""Frames before and behind one that the decoder's layers after the LSTM look at."""
 
 
 class ResidualUnit(nn.Sequential):

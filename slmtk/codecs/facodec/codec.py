@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from slmtk.codecs.base import Card, Codec, Encoded, check_codes, check_wav
 from slmtk.codecs.precision import full_precision
+from slmtk.codecs.rendering import reach
 from slmtk.codecs.weights import Published, locate, sha256_of
 from slmtk.errors import FormatError
 from slmtk.spec import CodecSpec, Stream
@@ -32,6 +33,13 @@ _TO_NETWORK = (2, 0, 1, 3, 4, 5)
 _FROM_NETWORK = (1, 2, 0, 3, 4, 5)
 
 
+# How far the generator sees: its activations five samples to either side, its three units a dilated convolution and
+# two activations each.
+_ACTIVATION = 5
+_UNITS = 3 * (1 + 3 + 9) + 3 * 2 * _ACTIVATION
+_REACH = reach((5, 5, 4, 2), first=3 + _ACTIVATION, unit=_UNITS + _ACTIVATION, last=3)
+
+
 def _card(name: str, streams: tuple[Stream, ...], *files: str) -> Card:
     published = Published(REPOSITORY, REVISION, tuple(f"ns3_facodec_{file}.bin" for file in files))
     spec = CodecSpec(name, 16_000, 200, streams, "decoupled", speaker_dim=256, revision=REVISION)
@@ -43,6 +51,7 @@ class _Facodec(Codec):
 
     version: ClassVar[int]
     card: ClassVar[Card]
+    decode_context: tuple[int, int] | None = _REACH
 
     def __init__(self, spec: CodecSpec, encoder: EncoderV1 | EncoderV2, decoder: Decoder, device: str) -> None:
         """Hold loaded networks; `create` loads them."""
@@ -147,6 +156,7 @@ class FacodecRedecoder(_Facodec):
     card = _card("facodec-redecoder", _SPOKEN, "encoder", "decoder", "redecoder")
 
     redecoder: Redecoder
+    decode_context = None  # its prosody goes through an attention over the whole utterance
 
     @classmethod
     def create(cls, *, device: str = "cpu", checkpoint: Path | None = None) -> Self:

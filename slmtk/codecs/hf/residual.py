@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from slmtk.codecs.base import Card
 from slmtk.codecs.hf.base import TransformersCodec, card, numbered, published, require
-from slmtk.spec import Stream
+from slmtk.codecs.rendering import RecurrentRenderer, Renderer, reach
+from slmtk.spec import CodecSpec, Stream
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,6 +19,11 @@ class ResidualCodec(TransformersCodec):
     """Any first codebooks of a residual quantiser give whole codes of a lower bit rate."""
 
     variable_codebooks: ClassVar[bool] = True
+
+
+def _dac_reach(strides: Sequence[int]) -> tuple[int, int]:
+    """Frames before and behind one that DAC's decoder looks at; its units are dilated by 1, 3 and 9."""
+    return reach(strides, first=3, unit=3 * (1 + 3 + 9), last=3)
 
 
 class EncodecCodec(ResidualCodec):
@@ -51,9 +59,49 @@ class EncodecCodec(ResidualCodec):
         wav: Tensor = self.network.decode(codes[None], [None]).audio_values
         return wav[:, 0]
 
+    def renderer(self, speaker: Tensor | None = None) -> Renderer:
+        """Carry the LSTM's state on; everything is causal, so nothing has to be known beforehand.
+
+        But the first convolution mirrors the beginning, for which its width has to be there.
+        """
+        config, layers = self.network.config, self.network.decoder.layers
+        seen, _ = reach(
+            config.upsampling_ratios,
+            first=0,
+            unit=sum((config.residual_kernel_size - 1) * 2**j for j in range(config.num_residual_layers)),
+            last=config.last_kernel_size - 1,
+            causal=True,
+        )
+        before = config.kernel_size - 1
+
+        def front(codes: Tensor, start: int, stop: int, state: Any) -> tuple[Tensor, Any]:
+            frames = layers[0](self.network.quantizer.decode(codes.transpose(0, 1).to(self.device)))
+            frames = frames[..., start:stop].permute(2, 0, 1)
+            walked, state = layers[1].lstm(frames, state)
+            return (walked + frames).permute(1, 2, 0), state
+
+        def back(latent: Tensor) -> Tensor:
+            for layer in layers[2:]:
+                latent = layer(latent)
+            return latent[:, 0]
+
+        return RecurrentRenderer(
+            front,
+            back,
+            front_reach=(before, 0),
+            back_reach=(seen, 0),
+            frame_size=self.spec.frame_size,
+            least=config.kernel_size,
+        )
+
 
 class _Dac(ResidualCodec):
     architecture = "Dac"
+
+    def __init__(self, network: Any, spec: CodecSpec, device: str) -> None:
+        """Wrap a loaded network."""
+        super().__init__(network, spec, device)
+        self.decode_context = _dac_reach(network.config.upsampling_ratios)
 
     @classmethod
     def describe(cls, config: Any) -> tuple[int, int, tuple[Stream, ...]]:
@@ -132,6 +180,42 @@ class MimiCodec(ResidualCodec):
         wav: Tensor = self.network.decode(codes, use_cache=False).audio_values
         return wav[:, 0]
 
+    def renderer(self, speaker: Tensor | None = None) -> Renderer:
+        """Carry the transformer's keys and values on; everything is causal, so nothing has to be known beforehand."""
+        config, quantizer, decoder = self.network.config, self.network.quantizer, self.network.decoder
+        units = sum(
+            (config.residual_kernel_size - 1) * config.dilation_growth_rate**j
+            for j in range(config.num_residual_layers)
+        )
+        steps, _ = reach(
+            config.upsampling_ratios,
+            first=config.kernel_size - 1,
+            unit=units,
+            last=config.last_kernel_size - 1,
+            causal=True,
+        )
+        # Of the transformer's steps there are several a frame.
+        seen = math.ceil(steps * config.frame_rate / config.encodec_frame_rate)
+
+        def front(codes: Tensor, start: int, stop: int, state: Any) -> tuple[Tensor, Any]:
+            frames = decoder.upsample(quantizer.decode(codes.to(self.device)))
+            steps = frames.shape[-1] // codes.shape[-1]
+            frames = frames[..., start * steps : stop * steps].transpose(1, 2)
+            walked = decoder.decoder_transformer(frames, past_key_values=state, use_cache=True)
+            return walked.last_hidden_state.transpose(1, 2), walked.past_key_values
+
+        def back(latent: Tensor) -> Tensor:
+            wav: Tensor = decoder.decoder_seanet(latent)
+            return wav[:, 0]
+
+        return RecurrentRenderer(
+            front,
+            back,
+            front_reach=(1, 0),
+            back_reach=(seen, 0),
+            frame_size=self.spec.frame_size,
+        )
+
 
 class XcodecCodec(ResidualCodec):
     """X-Codec: HuBERT's and an acoustic encoder's features in one residual quantiser, 50 frames a second.
@@ -149,6 +233,11 @@ class XcodecCodec(ResidualCodec):
         licence="unknown",
         source="https://arxiv.org/abs/2408.17175",
     )
+
+    def __init__(self, network: Any, spec: CodecSpec, device: str) -> None:
+        """Wrap a loaded network."""
+        super().__init__(network, spec, device)
+        self.decode_context = _dac_reach(network.config.acoustic_model_config.upsampling_ratios)
 
     @classmethod
     def describe(cls, config: Any) -> tuple[int, int, tuple[Stream, ...]]:

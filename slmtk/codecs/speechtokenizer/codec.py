@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from slmtk.codecs import _seanet
 from slmtk.codecs._blocks import nearest
-from slmtk.codecs._network import CodecNetwork, NetworkCodec, nested, only_tensors, rename
+from slmtk.codecs._network import CodecNetwork, NetworkCodec, nested, only_tensors, rename, walking_renderer
 from slmtk.codecs.base import Card
+from slmtk.codecs.rendering import Renderer, reach
 from slmtk.codecs.weights import Published
 from slmtk.errors import ConfigError
 from slmtk.spec import CodecSpec, Stream
@@ -115,6 +116,13 @@ class SpeechTokenizer(NetworkCodec):
         codec.network.quantizer = codec.network.quantizer[:num_codebooks]
         codec.spec = dataclasses.replace(codec.spec, streams=codec.spec.streams[:num_codebooks])
         return codec
+
+    def renderer(self, speaker: Tensor | None = None) -> Renderer:
+        """Carry the state of the decoder's LSTM on."""
+        network = self.network
+        assert isinstance(network, Network)
+        seen = reach(_STRIDES[::-1], first=0, unit=1, last=3)
+        return walking_renderer(network.decoder, network.quantizer.decode, seen, self)
 
     @classmethod
     def unpack(cls, state: Mapping[str, Any], path: Path) -> dict[str, Tensor]:

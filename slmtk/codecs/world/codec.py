@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from slmtk.codecs.base import Card, Codec, Encoded, check_codes, check_wav
+from slmtk.codecs.rendering import Renderer
 from slmtk.codecs.world import analysis, synthesis
 from slmtk.codecs.world.quantize import dequantize, quantize
+from slmtk.codecs.world.streaming import WorldRenderer
 from slmtk.codecs.world.tables import CODES, PATH, Tables, load_tables
 from slmtk.codecs.world.timbre import VECTOR, Timbre, estimate_timbre
 from slmtk.spec import CodecSpec, Stream
@@ -89,3 +91,8 @@ class WorldCodec(Codec):
                 wav = synthesis.synthesize(dequantize(row.astype(np.int64), timbre, self._tables))
                 wavs[index] = np.clip(wav, -1.0, 1.0)
         return torch.from_numpy(wavs)
+
+    def renderer(self, speaker: Tensor | None = None) -> Renderer:
+        """Begin to decode an utterance stretch by stretch in the voice ``speaker`` [D]; see `WorldRenderer`."""
+        assert speaker is not None  # StreamDecoder has seen to it
+        return WorldRenderer(Timbre.from_vector(speaker.cpu().numpy().astype(np.float64)), self._tables)

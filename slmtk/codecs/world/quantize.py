@@ -12,7 +12,7 @@ import numpy as np
 from slmtk.codecs.world.analysis import Features, Floats
 from slmtk.codecs.world.search import Ints, nearest_sums
 from slmtk.codecs.world.tables import Tables
-from slmtk.codecs.world.timbre import QUIETEST, SILENT, Timbre, Voice
+from slmtk.codecs.world.timbre import QUIETEST, SILENT, Mask, Timbre, Voice
 
 _LEVELS = 32
 _PITCH_STEP, _PITCH_CENTRE = 0.05, 16
@@ -51,13 +51,18 @@ def dequantize(codes: Ints, timbre: Timbre, tables: Tables) -> Features:
     """Return the features that ``codes`` [3, T] stand for in the voice ``timbre``."""
     voice = Voice(timbre, tables)
     pitch, level = codes[2] // _LEVELS, codes[2] % _LEVELS
-    voiced = (pitch > 0) & (level > 0)
+    sounding = voiced(codes)
     average = smooth(tables.coloured(timbre.shifts)[codes[0]] + tables.content2[codes[1]], tables.smoothing)
-    shapes = voice.shapes_from_average(average, voiced)
+    shapes = voice.shapes_from_average(average, sounding)
     values = np.array([SILENT, _FAINT, *(_level_value(index) for index in range(2, _LEVELS))])
     power = np.where(level > 0, voice.loudness_from_average(values[level]), SILENCE)
     hertz = voice.pitch((pitch - _PITCH_CENTRE) * _PITCH_STEP)
-    return Features(np.column_stack([power, shapes]), np.where(voiced, hertz, 0.0))
+    return Features(np.column_stack([power, shapes]), np.where(sounding, hertz, 0.0))
+
+
+def voiced(codes: Ints) -> Mask:
+    """Which frames of codes [3, T] are voiced, bool [T]."""
+    return np.asarray((codes[2] // _LEVELS > 0) & (codes[2] % _LEVELS > 0))
 
 
 def smooth(shapes: Floats, smoothing: Floats) -> Floats:

@@ -14,12 +14,14 @@ from slmtk.codecs.world.analysis import FFT_SIZE, FRAME_SIZE, SAMPLE_RATE, Featu
 
 # Between frames WORLD interpolates power, which smears onsets; in steps of 2.5 ms it interpolates what is here
 # interpolated in log power. This lowers the cepstral distance to the recording by 8 %.
-_STEPS = 5
+STEPS = 5
+"""Steps a frame in which WORLD synthesises."""
 # Noise in voiced sounds; estimated band aperiodicity (D4C) came no nearer to recordings than this constant.
 _VOICED_APERIODICITY = 0.05
 _BLOCK_FRAMES = 60 * SAMPLE_RATE // FRAME_SIZE
 _SEARCH_FRAMES = 10 * SAMPLE_RATE // FRAME_SIZE
-_CONTEXT_FRAMES = 8
+CONTEXT_FRAMES = 8
+"""Frames to either side beyond which nothing is heard of a frame but the phase: a pulse lasts 32 ms each way."""
 
 
 def synthesize(features: Features) -> Floats:
@@ -43,25 +45,48 @@ def _block_edges(pitch: Floats) -> list[int]:
 
 
 def _synthesize_block(features: Features, start: int, stop: int) -> Floats:
-    first, last = max(0, start - _CONTEXT_FRAMES), min(len(features.pitch), stop + _CONTEXT_FRAMES)
-    cepstrum, pitch = _refine(features.cepstrum[first:last], features.pitch[first:last])
-    envelope = pyworld().decode_spectral_envelope(cepstrum, SAMPLE_RATE, FFT_SIZE)
-    aperiodicity = np.repeat(np.where(pitch > 0, _VOICED_APERIODICITY, 1.0)[:, None], FFT_SIZE // 2 + 1, axis=1)
-    step_ms = 1000 * FRAME_SIZE / SAMPLE_RATE / _STEPS
-    wav = pyworld().synthesize(pitch, envelope, aperiodicity, SAMPLE_RATE, step_ms)
+    first, last = max(0, start - CONTEXT_FRAMES), min(len(features.pitch), stop + CONTEXT_FRAMES)
+    pitch = refine_pitch(features.pitch[first:last])
+    wav = pulses(pitch, envelope(features.cepstrum[first:last]), aperiodicity(pitch))
     return np.asarray(wav[(start - first) * FRAME_SIZE : (stop - first) * FRAME_SIZE])
 
 
-def _refine(cepstrum: Floats, pitch: Floats) -> tuple[Floats, Floats]:
-    """Interpolate between frames: [T * steps, 24] and [T * steps]; voicing changes half-way."""
-    num_frames = len(pitch)
-    position = np.minimum(np.arange(num_frames * _STEPS) / _STEPS, num_frames - 1)
+def pulses(pitch: Floats, envelope: Floats, aperiodicity: Floats) -> Floats:
+    """WORLD's synthesis: [N] Hz, [N, 513] and [N, 513], `STEPS` a frame -> audio float64 [N * 40]."""
+    step_ms = 1000 * FRAME_SIZE / SAMPLE_RATE / STEPS
+    return np.asarray(pyworld().synthesize(pitch, envelope, aperiodicity, SAMPLE_RATE, step_ms))
+
+
+def aperiodicity(pitch: Floats) -> Floats:
+    """Share of noise in each band, float64 [N, 513], of steps whose pitch is [N]."""
+    return np.repeat(np.where(pitch > 0, _VOICED_APERIODICITY, 1.0)[:, None], FFT_SIZE // 2 + 1, axis=1)
+
+
+def envelope(cepstrum: Floats) -> Floats:
+    """Power over frequency of every step, float64 [T * steps, 513], interpolated between frames [T, 24]."""
+    position = _positions(len(cepstrum))
     left = position.astype(np.int64)
-    right = np.minimum(left + 1, num_frames - 1)
+    right = np.minimum(left + 1, len(cepstrum) - 1)
     share = (position - left)[:, None]
+    refined = cepstrum[left] * (1 - share) + cepstrum[right] * share
+    return np.asarray(pyworld().decode_spectral_envelope(refined, SAMPLE_RATE, FFT_SIZE))
+
+
+def refine_pitch(pitch: Floats) -> Floats:
+    """Pitch of every step, [T] -> [T * steps]: interpolated between voiced frames; voicing changes half-way.
+
+    Where the voice rests its pitch is held, so that no step depends on what is said after the rest.
+    """
+    position = _positions(len(pitch))
     voiced = np.flatnonzero(pitch > 0)
     if not len(voiced):
-        return cepstrum[left] * (1 - share) + cepstrum[right] * share, np.zeros(len(position))
-    contour = np.exp(np.interp(position, voiced, np.log(pitch[voiced])))
-    sounding = pitch[np.minimum((position + 0.5).astype(np.int64), num_frames - 1)] > 0
-    return cepstrum[left] * (1 - share) + cepstrum[right] * share, np.where(sounding, contour, 0.0)
+        return np.zeros(len(position))
+    left = position.astype(np.int64)
+    resting = (pitch[left] > 0) & (pitch[np.minimum(left + 1, len(pitch) - 1)] == 0)
+    contour = np.exp(np.interp(np.where(resting, left, position), voiced, np.log(pitch[voiced])))
+    sounding = pitch[np.minimum((position + 0.5).astype(np.int64), len(pitch) - 1)] > 0
+    return np.where(sounding, contour, 0.0)
+
+
+def _positions(num_frames: int) -> Floats:
+    return np.minimum(np.arange(num_frames * STEPS) / STEPS, num_frames - 1)

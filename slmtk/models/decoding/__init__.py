@@ -1,0 +1,1 @@
+"""Many prompts -> codes: positions run through the backbone one by one. Tokens -> codes."""

@@ -1,0 +1,141 @@
+"""What `synth` is asked for and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slmtk.errors import ConfigError
+from slmtk.metrics.normalize import get_normalizer
+from slmtk.models.sampling import Sampling
+
+ENGINES = ("local", "ray")
+RERANKERS = ("wer",)
+# No text is torn to shreds because somebody allows its speech a moment only.
+_SHORTEST_PIECE = 2.0
+
+
+@dataclass(frozen=True)
+class SynthConfig:
+    """Settings of a synthesis run."""
+
+    model: Path
+    """Folder that ``slmtk train`` wrote."""
+    speakers: tuple[Path, ...] = ()
+    """Voices (`slmtk.models.speaker.Synthesizer.voice`); line n is spoken in voice n, and round again."""
+    sampling: Sampling = field(default_factory=Sampling)
+    """How codes are chosen."""
+    device: str = "auto"
+    """cpu, cuda, cuda:N or auto."""
+    codec_checkpoint: Path | None = None
+    """Local weights of the model's codec."""
+    batch_size: int = 8
+    """Texts that are spoken at once; what is said does not depend on it."""
+    split_long: bool = True
+    """Speak a text that takes longer than the sampling's ``max_seconds`` sentence by sentence."""
+    n_best: int = 1
+    """Speak each text so many times, with seeds from the sampling's on, and keep the best."""
+    rerank: str = "wer"
+    """What the best one is: the one with the lowest word error rate."""
+    recognizer: str = "pocketsphinx"
+    """Plug-in that hears the candidates."""
+    recognizer_model: str | None = None
+    """Local folder or hub id of the recogniser's model."""
+    grammar: Path | None = None
+    """JSGF file that closes the recogniser's vocabulary."""
+    normalizer: str = "whisper-english"
+    """What makes a text and what was heard comparable."""
+    workers: int | None = None
+    """Processes of one thread each on the CPU, None speaks in this process; or actors of a Ray cluster, None takes one
+    for each GPU or, where there are none, each core. On a GPU of this machine the model runs in this process."""
+    shard_id: int | None = None
+    """Speak only the lines whose number, divided by ``num_shards``, leaves this rest."""
+    num_shards: int | None = None
+    """How many runs, each with its own ``shard_id``, share the work."""
+    engine: str = "local"
+    """"local": this machine; "ray": a Ray cluster."""
+    ray_address: str = "auto"
+    """Of the cluster."""
+    overwrite: bool = False
+    """Delete what an earlier run has left in the folder."""
+
+    def __post_init__(self) -> None:
+        """Check numbers and names.
+
+        Raises:
+            ConfigError: one is out of its range, or options do not go together.
+        """
+        counts = {"--batch-size": self.batch_size, "--n-best": self.n_best, "--workers": self.workers}
+        for name, count in counts.items():
+            if count is not None and count < 1:
+                raise ConfigError(f"{name} {count} must be 1 or more")
+        if self.n_best > 1 and not self.sampling.is_random:
+            raise ConfigError(
+                f"--n-best {self.n_best} needs a --temperature above 0: greedy candidates would all be the same"
+            )
+        for what, name, known in (("engine", self.engine, ENGINES), ("rerank", self.rerank, RERANKERS)):
+            if name not in known:
+                raise ConfigError(f"no {what} {name!r}; expected one of {', '.join(known)}")
+        get_normalizer(self.normalizer)
+        self._check_shard()
+
+    @property
+    def shard(self) -> tuple[int, int] | None:
+        """``shard_id`` and ``num_shards``, or None."""
+        return None if self.shard_id is None or self.num_shards is None else (self.shard_id, self.num_shards)
+
+    @property
+    def piece_seconds(self) -> float:
+        """A text is split if it takes longer to say."""
+        return max(self.sampling.max_seconds, _SHORTEST_PIECE) if self.split_long else float("inf")
+
+    def _check_shard(self) -> None:
+        if (self.shard_id is None) != (self.num_shards is None):
+            raise ConfigError("--shard-id and --num-shards belong together; give both or neither")
+        if self.shard is None:
+            return
+        if not 0 <= self.shard[0] < self.shard[1]:
+            raise ConfigError(f"--shard-id {self.shard[0]} must be one of 0 .. {self.shard[1] - 1}")
+        if self.overwrite:
+            raise ConfigError("--overwrite would delete what other shards have made; delete OUT before they start")
+
+
+@dataclass(frozen=True)
+class SynthReport:
+    """What a synthesis run came to; if it is one shard of several, of its own lines alone.
+
+    Attributes:
+        out: the folder.
+        utterances: lines of text.
+        reused: of them, spoken by an earlier try.
+        finished: whether the folder is whole and has its index; if not, lines of other shards are missing.
+        succeeded: lines whose speech, every sentence of it, came to its end.
+        success_rate: their share.
+        failures: the others, by reason.
+        sentences: pieces that were spoken; more than lines if long texts were split.
+        seconds_audio: in the folder.
+        seconds_wall: that speaking took in this run.
+        rtf: wall time over audio of the lines spoken in this run, model and codec together; None if there were none.
+        speed: seconds of that audio a second.
+        steps_per_second: of the model, candidates that were not kept included.
+        first_codes_seconds: median over lines: from the start to the first step of codes.
+        first_audio_seconds: median over lines: audio is decoded when the codes are whole, so this is the whole time.
+        wavs: the sound files.
+    """
+
+    out: str
+    utterances: int
+    reused: int
+    finished: bool
+    succeeded: int
+    success_rate: float
+    failures: dict[str, int]
+    sentences: int
+    seconds_audio: float
+    seconds_wall: float
+    rtf: float | None
+    speed: float | None
+    steps_per_second: float | None
+    first_codes_seconds: float | None
+    first_audio_seconds: float | None
+    wavs: list[str] = field(default_factory=list)

@@ -26,7 +26,7 @@ STEPS = 50
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="s", help="preset of the tiny backbone")
+    parser.add_argument("--size", default="s", help="preset of the tiny backbone, or qwen2.5-0.5b")
     parser.add_argument("--slots", type=int, default=1)
     parser.add_argument("--places", nargs="+", type=int, default=[100, 500, 1000, 2000])
     parser.add_argument("--rounds", type=int, default=9)

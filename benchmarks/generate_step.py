@@ -20,10 +20,11 @@ from collections.abc import Callable
 import torch
 from _machine import print_result
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import DynamicCache, Qwen2Config
 
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.models.build import build_model
+from slmtk.models.config import SpeechLMConfig
 from slmtk.models.decoding.backbone import StepBackbone
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.spec import CodecSpec, Stream
@@ -34,7 +35,7 @@ PREFIX = 40
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", nargs="+", default=["s", "l"], help="presets of the tiny backbone")
+    parser.add_argument("--sizes", nargs="+", default=["s", "l"], help="presets of the tiny backbone, or qwen2.5-0.5b")
     parser.add_argument("--slots", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=7)
@@ -49,9 +50,27 @@ def main() -> None:
     print_result("generate_step", {**vars(options), "torch_threads": torch.get_num_threads(), "results": results})
 
 
+QWEN = {
+    "hidden_size": 896,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 14,
+    "num_key_value_heads": 2,
+    "intermediate_size": 4864,
+    "max_position_embeddings": 32_768,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1_000_000.0},
+    "tie_word_embeddings": True,
+}
+"""The shape of Qwen2.5-0.5B; weights are random, since speed does not depend on them."""
+
+
 def make_model(size: str, device: str, dtype: str) -> SpeechLM:
     torch.manual_seed(0)
     settings = {"layout": "grouped", "frames_per_step": 4}
+    if size == "qwen2.5-0.5b":
+        vocabulary = Vocabulary(151_665, SPEC)
+        backbone = Qwen2Config(vocab_size=vocabulary.size, **QWEN).to_dict()
+        config = SpeechLMConfig(backbone=backbone, vocabulary=vocabulary.to_dict(), **settings)
+        return SpeechLM(config).eval().to(device, getattr(torch, dtype))
     vocabulary = Vocabulary(259, SPEC).to_dict()
     model = build_model(settings, vocabulary, base="tiny", size=size).eval()
     return model.to(device, getattr(torch, dtype))

@@ -25,6 +25,7 @@ from slmtk.data.vocabulary import Vocabulary
 from slmtk.models.build import build_model
 from slmtk.models.sampling import Sampling
 from slmtk.models.speaker import Synthesizer, Voice
+from slmtk.models.streaming import stream_audio
 
 TEXT = "The north wind and the sun were disputing which was the stronger."
 
@@ -61,7 +62,7 @@ def make_synthesizer(codec: Codec, size: str, frames_per_step: int) -> Synthesiz
 
 def once(synthesizer: Synthesizer, voice: Voice, sampling: Sampling) -> dict[str, float]:
     """One run of both ways."""
-    stream = synthesizer.stream(TEXT, voice, sampling)
+    stream = stream_audio(synthesizer, TEXT, voice, sampling)
     stretches = sum(1 for _ in stream)
     started = time.perf_counter()
     (speech,) = synthesizer.speak([TEXT], [voice], sampling)

@@ -40,7 +40,8 @@ from torch.utils.data import DataLoader
 
 from slmtk.config import write_json
 from slmtk.data.collate import collate, collate_packed
-from slmtk.data.dataset import DatasetFolder, DatasetRow, open_dataset
+from slmtk.data.dataset import DatasetFolder, open_dataset
+from slmtk.data.dataset_columns import DatasetRow
 from slmtk.data.dataset_writer import DatasetWriter
 from slmtk.data.packing import PackedSampler, PackedSet
 from slmtk.data.sampling import LengthBucketSampler

@@ -62,7 +62,7 @@ def main() -> None:
 def write(folder: Path, count: int, tokenizer_name: str) -> None:
     from slmtk.config import write_json
     from slmtk.data.bpe import parse_bpe, train_bpe
-    from slmtk.data.dataset import DatasetRow
+    from slmtk.data.dataset_columns import DatasetRow
     from slmtk.data.dataset_writer import DatasetWriter
     from slmtk.data.text_tokenizer import ByteTokenizer
     from slmtk.data.vocabulary import Vocabulary

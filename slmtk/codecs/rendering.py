@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from slmtk.codecs.base import Codec
+    from slmtk.spec import CodecSpec
 
 # Where a codec does not say how far its decoder sees: long enough for most, and the joints are faded into each other.
 _GUESSED_LEFT, _GUESSED_RIGHT, _FADE = 2.0, 0.1, 0.01  # seconds
@@ -33,6 +33,21 @@ def reach(strides: Sequence[int], *, first: int, unit: int, last: int, causal: b
         cut = 0 if causal else -(-stride // 2)
         low, high = -((2 * stride - 1 - low - cut) // stride), (high + cut) // stride
     return first - low, high + (0 if causal else first)
+
+
+class Decoder(Protocol):
+    """What of a `slmtk.codecs.base.Codec` decoding needs."""
+
+    @property
+    def spec(self) -> CodecSpec:
+        """What its codes are."""
+
+    @property
+    def decode_context(self) -> tuple[int, int] | None:
+        """Frames before and behind a frame that its audio depends on; None if nobody knows."""
+
+    def decode(self, codes: Tensor, speaker: Tensor | None = None) -> Tensor:
+        """int64 [B, K, T] and float32 [B, D] -> float32 [B, S]."""
 
 
 class Renderer(ABC):
@@ -73,7 +88,7 @@ class WindowRenderer(Renderer):
     tenth behind it, and what differs at the joints is faded over in 10 ms.
     """
 
-    def __init__(self, codec: Codec, speaker: Tensor | None) -> None:
+    def __init__(self, codec: Decoder, speaker: Tensor | None) -> None:
         """``speaker`` is float32 [D], as `Codec.decode` takes it."""
         self._codec = codec
         self._speaker = None if speaker is None else speaker[None]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from slmtk.data.dataset_columns import INDEX_NAME, SpeakerVectors
+from slmtk.data.dataset_rows import DatasetRows, open_part
 from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.errors import ConfigError, FormatError
@@ -19,91 +17,11 @@ from slmtk.spec import CodecSpec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from slmtk.data.dataset_rows import DatasetRows
-
 FORMAT_VERSION = 1
 KIND = "dataset"
-INDEX_NAME = "slmtk.json"
 TOKENIZER_FOLDER = "tokenizer"
-METADATA_KEY = b"slmtk"
-TASK_JOIN = "+"
-"""Stands between the tasks of an utterance that is used for several."""
 CACHE_BYTES = 2 << 30
 """Decoded row groups that a reader keeps: about 1,000 hours of three streams at 80 frames a second."""
-
-
-@dataclass(frozen=True)
-class SpeakerVectors:
-    """What a dataset's column of speaker vectors holds.
-
-    Attributes:
-        encoder: "codec" for the codec's own, else the speaker encoder as `slmtk.speakers.base.load_named_encoder`
-            takes it; "" if there are none.
-        dim: D, 0 if there are none.
-        weights: encoder and weights as the encoder calls itself, "" for the codec.
-    """
-
-    encoder: str
-    dim: int
-    weights: str = ""
-
-    @classmethod
-    def of_codec(cls, spec: CodecSpec) -> SpeakerVectors:
-        """The vectors that come with the codes of ``spec``."""
-        return cls("codec" if spec.speaker_dim else "", spec.speaker_dim)
-
-
-@dataclass(frozen=True)
-class DatasetRow:
-    """One thing to learn: a text and its speech, or a text alone.
-
-    Attributes:
-        id: the utterance's, unique in the dataset.
-        task: "tts" (read the text), "qa" (answer the question), "asr" (write the speech down) or "text"; on disk also
-            several of them, as "tts+asr".
-        text: what is said, normalised; for "text" the response, as it was written.
-        question: what was asked, for "qa"; the instruction, if any, for "text".
-        codes: int64 [K, T]; T is 0 for "text".
-        speaker_vector: float32 [D], None if there is none.
-        speaker: the corpus's name of the speaker.
-        num_frames: T.
-        num_text_tokens: tokens of text and question, without the prompt's own words.
-        duration: seconds of audio.
-        timbre: float32 [D'], the codec's own vector where ``speaker_vector`` is another encoder's; else None.
-    """
-
-    id: str
-    task: str
-    text: str
-    question: str | None
-    codes: NDArray[np.int64]
-    speaker_vector: NDArray[np.float32] | None
-    speaker: str | None
-    num_frames: int
-    num_text_tokens: int
-    duration: float
-    timbre: NDArray[np.float32] | None = None
-
-    def codec_vector(self, speakers: SpeakerVectors) -> NDArray[np.float32] | None:
-        """The vector that the codec decodes with, float32 [D']; None if it takes none."""
-        return self.speaker_vector if speakers.encoder == "codec" else self.timbre
-
-
-def dataset_schema(spec: CodecSpec, speakers: SpeakerVectors | None = None) -> pa.Schema:
-    """Return the columns of a dataset's Parquet files, in order; without ``speakers`` its vectors are the codec's."""
-    import pyarrow as pa
-
-    speakers = speakers or SpeakerVectors.of_codec(spec)
-
-    code_type = pa.uint32() if max(spec.codebook_sizes) > 65_536 else pa.uint16()
-    columns = [(name, pa.string()) for name in ("id", "task", "speaker", "text", "question")]
-    columns += [("codes", pa.list_(code_type)), ("num_frames", pa.int32()), ("num_text_tokens", pa.int32())]
-    columns.append(("duration", pa.float32()))
-    if speakers.dim:
-        columns.append(("speaker_vector", pa.list_(pa.float32(), speakers.dim)))
-    if spec.speaker_dim and speakers.encoder != "codec":
-        columns.append(("timbre", pa.list_(pa.float32(), spec.speaker_dim)))
-    return pa.schema(columns)
 
 
 class DatasetFolder:
@@ -184,8 +102,6 @@ class DatasetFolder:
         """
         import pyarrow as pa
 
-        from slmtk.data.dataset_rows import open_part
-
         return pa.concat_tables([open_part(path, self.spec, self.speakers).read() for path in self.files(split)])
 
     def rows(self, split: str, *, cache_bytes: int = CACHE_BYTES) -> DatasetRows:
@@ -195,7 +111,6 @@ class DatasetFolder:
             ConfigError: there is no such split.
             FormatError: a file is missing, damaged, or has other rows than the index says.
         """
-        from slmtk.data.dataset_rows import DatasetRows
 
         rows = DatasetRows(self.files(split), self.spec, self.speakers, cache_bytes)
         found, expected = rows.num_utterances, self.info["splits"][split]["rows"]

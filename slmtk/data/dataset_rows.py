@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slmtk.data.dataset import INDEX_NAME, METADATA_KEY, TASK_JOIN, DatasetRow, SpeakerVectors, dataset_schema
+from slmtk.data.dataset_columns import INDEX_NAME, METADATA_KEY, TASK_JOIN, DatasetRow, SpeakerVectors, dataset_schema
 from slmtk.data.names import Names, NamesBuilder
 from slmtk.errors import FormatError
 from slmtk.spec import CodecSpec

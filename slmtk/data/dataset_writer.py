@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from slmtk.data.dataset import METADATA_KEY, TASK_JOIN, DatasetRow, SpeakerVectors, dataset_schema
+from slmtk.data.dataset_columns import METADATA_KEY, TASK_JOIN, DatasetRow, SpeakerVectors, dataset_schema
 from slmtk.data.splits import SPLITS
 from slmtk.errors import FormatError
 from slmtk.spec import CodecSpec

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from slmtk.data.dataset import DatasetRow
+from slmtk.data.dataset_columns import DatasetRow
 from slmtk.data.prompts import SPEAKING_TASKS, Prompt, Words, asr_prompt, qa_prompt, text_prompt, tts_prompt
 from slmtk.data.text_tokenizer import TextTokenizer
 from slmtk.data.vocabulary import Vocabulary

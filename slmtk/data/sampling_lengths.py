@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from slmtk.data.dataset import DatasetFolder, DatasetRow
+from slmtk.data.dataset import DatasetFolder
+from slmtk.data.dataset_columns import DatasetRow
 from slmtk.data.dataset_rows import DatasetRows
 from slmtk.data.examples import REFERENCE_SECONDS, row_prompt
 from slmtk.data.prompts import Prompt, Stretch

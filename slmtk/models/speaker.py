@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,9 +28,6 @@ from slmtk.models.voices import Clip, Voice, clips_of, codes_clips, codes_speake
 from slmtk.progress import Progress, SilentProgress
 from slmtk.speakers.base import SpeakerEncoder, load_named_encoder
 from slmtk.spec import CodecSpec
-
-if TYPE_CHECKING:
-    from slmtk.models.streaming import AudioStream
 
 ANSWER_END = "The speech is:"
 """What the model writes between its answer's text and the speech (the templates' words)."""
@@ -204,16 +200,6 @@ class Synthesizer:
             ConfigError: the model was not trained to answer, or there are not as many voices as questions.
         """
         return self._all("qa", questions, voices, sampling, progress, batch_size)
-
-    def stream(self, text: str, voice: Voice, sampling: Sampling) -> AudioStream:
-        """Speak ``text`` and give its audio while it is generated: iterate over float32 [S] at the codec's rate.
-
-        Raises:
-            ConfigError: the model was not trained to read text, or needs a voice.
-        """
-        from slmtk.models.streaming import stream_audio  # which speaks through this class
-
-        return stream_audio(self, text, voice, sampling)
 
     def each(
         self, task: str, said: Sequence[Said], sampling: Sampling, *, batch_size: int = 1

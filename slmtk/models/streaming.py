@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,8 @@ from numpy.typing import NDArray
 from slmtk.codecs.streaming import Pace, StreamDecoder
 from slmtk.models.decoding.batch import BatchGenerator, Generated
 from slmtk.models.sampling import Sampling
-
-if TYPE_CHECKING:
-    from slmtk.models.speaker import Synthesizer
-    from slmtk.models.voices import Voice
+from slmtk.models.speaker import Synthesizer
+from slmtk.models.voices import Voice
 
 
 class AudioStream(Iterator[NDArray[np.float32]]):

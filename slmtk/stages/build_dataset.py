@@ -11,7 +11,8 @@ from typing import Any
 from slmtk.config import fingerprint, to_jsonable, write_json, write_text
 from slmtk.data.bpe import parse_bpe, train_bpe
 from slmtk.data.card import dataset_card
-from slmtk.data.dataset import FORMAT_VERSION, INDEX_NAME, KIND, TOKENIZER_FOLDER, SpeakerVectors
+from slmtk.data.dataset import FORMAT_VERSION, KIND, TOKENIZER_FOLDER
+from slmtk.data.dataset_columns import INDEX_NAME, SpeakerVectors
 from slmtk.data.filters import check_columns
 from slmtk.data.questions import check_questions, read_questions
 from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer

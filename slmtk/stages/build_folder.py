@@ -8,7 +8,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from slmtk.data.dataset import FORMAT_VERSION, INDEX_NAME, KIND, TOKENIZER_FOLDER
+from slmtk.data.dataset import FORMAT_VERSION, KIND, TOKENIZER_FOLDER
+from slmtk.data.dataset_columns import INDEX_NAME
 from slmtk.data.text_tokenizer import FILE_NAME as TOKENIZER_FILE
 from slmtk.errors import ConfigError
 

@@ -10,7 +10,7 @@ from typing import TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from slmtk.data.dataset import TASK_JOIN, DatasetRow
+from slmtk.data.dataset_columns import TASK_JOIN, DatasetRow
 from slmtk.data.dataset_writer import DatasetWriter, SplitStats
 from slmtk.data.filters import why_drop, why_drop_text
 from slmtk.data.prompts import normalize_text

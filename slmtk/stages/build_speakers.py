@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from slmtk.corpus import CorpusConfig, find_utterances, load_audio
-from slmtk.data.dataset import SpeakerVectors
+from slmtk.data.dataset_columns import SpeakerVectors
 from slmtk.device import resolve_device
 from slmtk.errors import ConfigError
 from slmtk.shards import CodesFolder, CodesRow

@@ -12,7 +12,8 @@ import pytest
 
 from slmtk.config import write_json
 from slmtk.data import dataset_writer
-from slmtk.data.dataset import DatasetRow, SpeakerVectors, open_dataset
+from slmtk.data.dataset import open_dataset
+from slmtk.data.dataset_columns import DatasetRow, SpeakerVectors
 from slmtk.data.dataset_writer import DatasetWriter, SplitStats
 from slmtk.data.text_tokenizer import ByteTokenizer
 from slmtk.data.vocabulary import Vocabulary

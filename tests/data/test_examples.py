@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from slmtk.data.dataset import DatasetRow
+from slmtk.data.dataset_columns import DatasetRow
 from slmtk.data.examples import (
     IGNORE,
     codes_of_labels,

@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader
 from slmtk.config import write_json
 from slmtk.data import dataset_writer, training_set
 from slmtk.data.bpe import train_bpe
-from slmtk.data.dataset import DatasetRow, open_dataset
+from slmtk.data.dataset import open_dataset
+from slmtk.data.dataset_columns import DatasetRow
 from slmtk.data.dataset_rows import DatasetRows
 from slmtk.data.prompts import normalize_text
 from slmtk.data.sampling import LengthBucketSampler

@@ -68,7 +68,7 @@ def test_a_listener_who_goes_stops_the_model(synthesizer):
         next(stream)
     assert list(stream) == []
     assert stream.result is None
-    assert list(synthesizer.stream("high", VOICE, SAMPLING))  # and the next one is served
+    assert list(stream_audio(synthesizer, "high", VOICE, SAMPLING))  # and the next one is served
 
 
 def test_a_voice_that_is_missing_is_asked_for_at_once(synthesizer):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from slmtk.data.dataset import DatasetRow, SpeakerVectors, open_dataset
+from slmtk.data.dataset import open_dataset
+from slmtk.data.dataset_columns import DatasetRow, SpeakerVectors
 from slmtk.data.dataset_writer import DatasetWriter
 from slmtk.data.training_set import TrainingSet
 from slmtk.layout import Layout

@@ -95,7 +95,7 @@ def command(codes: tuple[Path, ...], out: Path, dry_run: bool, as_json: bool, **
     from slmtk.data.splits import SplitConfig
     from slmtk.progress import terminal_progress
     from slmtk.stages.build_dataset import BuildDatasetConfig, build_dataset
-    from slmtk.stages.build_plan import plan
+    from slmtk.stages.build_dataset.plan import plan
 
     minimums = tuple(parse_minimum(text) for text in options.pop("minimums"))
     limits = {key: options.pop(key) for key in _names(FilterConfig) & options.keys()}

@@ -157,7 +157,7 @@ def _stream(ctx: click.Context, text: str, target: str, config: Any, as_json: bo
 
     from slmtk.config import to_jsonable
     from slmtk.progress import terminal_progress
-    from slmtk.stages.synth_stream import CLOSED_STATUS, open_stdout, synth_stream
+    from slmtk.stages.synth.stream import CLOSED_STATUS, open_stdout, synth_stream
 
     to_stdout = target == "-"
     report = synth_stream(

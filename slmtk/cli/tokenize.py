@@ -96,7 +96,7 @@ def command(ctx: click.Context, /, source: str, out: Path | None, as_json: bool,
     from slmtk.corpus import CorpusConfig
     from slmtk.stages import tokenize as stage
     from slmtk.stages.push import check_push, push_codes
-    from slmtk.stages.tokenize_verify import verify_batch
+    from slmtk.stages.tokenize.verify import verify_batch
 
     dry_run = options.pop("dry_run")
     repo, private, licence = (options.pop(name) for name in ("push_to_hub", "private", "licence"))

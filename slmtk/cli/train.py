@@ -151,13 +151,13 @@ def command(dataset: Path, out: Path, as_json: bool, dry_run: bool, **options: A
     with `torchrun --nproc-per-node N -m slmtk train ...`.
     """
     from slmtk.progress import terminal_progress
-    from slmtk.stages.train_config import TrainConfig
-    from slmtk.stages.train_ranks import said_once
+    from slmtk.stages.train.config import TrainConfig
+    from slmtk.stages.train.ranks import said_once
 
     with said_once():
         config = TrainConfig(**options)
     if dry_run:
-        from slmtk.stages.train_plan import plan_training
+        from slmtk.stages.train.plan import plan_training
 
         print_report(plan_training(dataset, out, config), as_json=as_json, title="train")
         return

@@ -27,7 +27,7 @@ from slmtk.speakers.base import SpeakerEncoder, load_speaker_encoder
 from slmtk.spec import Utterance
 from slmtk.stages.codecs import CodecRow, list_codecs
 from slmtk.stages.resynth import SYNTH_NAME, Line, file_name
-from slmtk.stages.tokenize_batch import CODEC_ERRORS, describe
+from slmtk.stages.tokenize.batch import CODEC_ERRORS, describe
 
 if TYPE_CHECKING:
     from torch import Tensor

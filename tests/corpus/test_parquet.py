@@ -128,8 +128,8 @@ def test_cells_without_sound_fail_alone(tmp_path):
 
 def test_a_network_that_fails_ends_the_run_and_no_recording_counts_as_failed(dataset, tmp_path, monkeypatch):
     from slmtk.progress import SilentProgress
-    from slmtk.stages import tokenize_work
     from slmtk.stages.tokenize import TokenizeConfig, tokenize
+    from slmtk.stages.tokenize import work as tokenize_work
 
     def here(tasks, make, workers):
         encoder = make()

@@ -190,7 +190,7 @@ def test_an_utterance_of_a_shard_costs_less_than_a_kilobyte_and_a_half_of_memory
 
 
 def test_tokenize_reads_shards_in_place_and_plans_by_their_stated_durations(tmp_path, monkeypatch):
-    from slmtk.stages import tokenize_plan
+    from slmtk.stages.tokenize import parts as tokenize_plan
 
     members: dict[str, bytes | str | dict] = {}
     for number in range(4):

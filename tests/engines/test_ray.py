@@ -13,7 +13,7 @@ import pytest
 
 from slmtk.engines.ray import Cluster, connect
 from slmtk.errors import ConfigError, MissingDependencyError, SlmtkError
-from slmtk.stages.tokenize_work import _make_job_there
+from slmtk.stages.tokenize.work import _make_job_there
 from tests.helpers.tone_corpus import FIVE_A_PART, Notebook, compute_in_this_process, contents, run, write_tones
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -65,7 +65,7 @@ def test_a_machine_lost_in_mid_run_loses_nothing_and_the_bytes_are_those_of_a_lo
     source, out = write_tones(tmp_path / "in", 90), tmp_path / "out"
     (tmp_path / "meeting").mkdir()
     options = {"codec": MEETING, "codec_checkpoint": tmp_path / "meeting", "shard_hours": FIVE_A_PART}
-    monkeypatch.setattr("slmtk.stages.tokenize_plan._CHUNK_ROWS", 2)
+    monkeypatch.setattr("slmtk.stages.tokenize.parts._CHUNK_ROWS", 2)
     notebook = Notebook()
 
     def lose_a_machine():

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from slmtk.stages import tokenize as stage
-from slmtk.stages.tokenize_run import Run
+from slmtk.stages.tokenize.run import Run
 from tests.helpers.tone_corpus import FIVE_A_PART, run
 
 KILLS = 10

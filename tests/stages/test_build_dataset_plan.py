@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from slmtk.cli.main import cli
 from slmtk.data.filters import FilterConfig
 from slmtk.errors import CodecMismatchError, ConfigError, FormatError, PluginError
-from slmtk.stages.build_config import BuildDatasetConfig
-from slmtk.stages.build_plan import plan
+from slmtk.stages.build_dataset.config import BuildDatasetConfig
+from slmtk.stages.build_dataset.plan import plan
 from tests.stages.test_build_dataset import SPEC, build, make_row, write_codes
 from tests.stages.test_build_dataset_tasks import write_texts
 

@@ -15,10 +15,10 @@ from slmtk.errors import ConfigError
 from slmtk.models.sampling import Sampling
 from slmtk.models.speaker import Speech
 from slmtk.stages.lines import Line
-from slmtk.stages.synth_config import SynthConfig
-from slmtk.stages.synth_job import LineSpeaker
-from slmtk.stages.synth_lines import SpokenLine, key_of, line_name, read_line, write_line
-from slmtk.stages.synth_plan import Job
+from slmtk.stages.synth.config import SynthConfig
+from slmtk.stages.synth.job import LineSpeaker
+from slmtk.stages.synth.lines import SpokenLine, key_of, line_name, read_line, write_line
+from slmtk.stages.synth.planned import Job
 from tests.helpers.tone import ToneCodec
 
 RANDOM = Sampling(temperature=1.0, max_seconds=2.0, seed=5)

@@ -16,9 +16,9 @@ from slmtk.errors import ConfigError, FormatError
 from slmtk.models.sampling import Sampling
 from slmtk.progress import SilentProgress
 from slmtk.shards import open_codes, verify
-from slmtk.stages import synth_work
 from slmtk.stages.synth import SynthConfig, SynthReport, synth
-from slmtk.stages.synth_job import LineSpeaker
+from slmtk.stages.synth import work as synth_work
+from slmtk.stages.synth.job import LineSpeaker
 from tests.helpers.tone_corpus import Notebook
 from tests.helpers.untrained import save_untrained
 
@@ -119,7 +119,7 @@ def test_shards_in_any_order_make_the_same_bytes(config, tmp_path, whole):
 def test_a_shard_that_comes_too_late_to_put_together_finds_it_done(config, tmp_path, whole, monkeypatch):
     source, out = write_texts(tmp_path), tmp_path / "out"
     run(source, out, config, shard_id=0, num_shards=2)
-    from slmtk.stages import synth_folder
+    from slmtk.stages.synth import folder as synth_folder
 
     assemble = synth_folder.SpeechFolder._assemble
 
@@ -136,7 +136,7 @@ def test_a_shard_that_comes_too_late_to_put_together_finds_it_done(config, tmp_p
 
 
 def test_a_shard_whose_lines_another_has_put_together_knows_that_all_is_done(config, tmp_path, whole, monkeypatch):
-    from slmtk.stages import synth_folder
+    from slmtk.stages.synth import folder as synth_folder
 
     source, out = write_texts(tmp_path), tmp_path / "out"
     put_together = synth_folder.SpeechFolder.put_together

@@ -20,8 +20,8 @@ from slmtk.cli.tokenize import command
 from slmtk.corpus import CorpusConfig
 from slmtk.errors import ConfigError, SlmtkError
 from slmtk.stages import tokenize as tokenize_stage
-from slmtk.stages import tokenize_plan
 from slmtk.stages.tokenize import TokenizeConfig, default_out
+from slmtk.stages.tokenize import parts as tokenize_plan
 from tests.helpers.tone_corpus import RATE, TONE, Notebook, contents, run, tones, write_tones
 
 SLOW = "tests.helpers.tone:SlowToneCodec"

@@ -7,7 +7,7 @@ import soundfile
 import torch
 
 from slmtk import shards
-from slmtk.stages.tokenize_batch import Batcher, Codes, NoCodes
+from slmtk.stages.tokenize.batch import Batcher, Codes, NoCodes
 from tests.helpers.tone import ToneCodec
 from tests.helpers.tone_corpus import (
     FIVE_A_PART,

@@ -87,7 +87,7 @@ def test_without_the_package_it_is_refused_before_anything_is_written(tmp_path, 
 @pytest.fixture
 def scored(stated, monkeypatch):
     """Recording "a" states 3.5; the others are measured: b 3.2, c 2.9, d as b. Encoded in this process."""
-    from slmtk.stages import tokenize_work
+    from slmtk.stages.tokenize import work as tokenize_work
 
     levels = {0.2: 3.2, 0.3: 2.9}
     for name, level in (("b", 0.2), ("c", 0.3), ("d", 0.2)):

@@ -9,7 +9,7 @@ import soundfile
 
 from slmtk import audio, shards
 from slmtk.errors import ConfigError
-from slmtk.stages.tokenize_job import _sha1
+from slmtk.stages.tokenize.job import _sha1
 from tests.helpers.pausing import write_with_pauses
 from tests.helpers.tone_corpus import RATE, compute_in_this_process, contents, run, tones
 

@@ -14,7 +14,7 @@ from slmtk.codecs.base import Encoded
 from slmtk.errors import CorpusError
 from slmtk.progress import SilentProgress
 from slmtk.stages.tokenize import TokenizeConfig
-from slmtk.stages.tokenize_verify import StreamCheck, equal_batches, verify_batch
+from slmtk.stages.tokenize.verify import StreamCheck, equal_batches, verify_batch
 from tests.helpers.tone import ToneCodec
 
 

@@ -17,7 +17,7 @@ from slmtk.shards import part_name, write_index, write_shard
 from slmtk.spec import CodecSpec
 from slmtk.stages.build_dataset import BuildDatasetConfig, build_dataset
 from slmtk.stages.train import train
-from slmtk.stages.train_config import TrainConfig
+from slmtk.stages.train.config import TrainConfig
 from tests.helpers.tiny_run import TINY, make_dataset, write_codes
 from tests.helpers.tone import VoicedToneCodec
 

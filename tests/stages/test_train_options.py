@@ -20,12 +20,13 @@ from slmtk.errors import ConfigError, MissingDependencyError, SlmtkError
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.models.watch import TrainingStoppedError
 from slmtk.progress import SilentProgress
-from slmtk.stages import train_arguments, train_checks
 from slmtk.stages.build_dataset import BuildDatasetConfig, build_dataset
+from slmtk.stages.train import arguments as train_arguments
+from slmtk.stages.train import checks as train_checks
 from slmtk.stages.train import train
-from slmtk.stages.train_config import TrainConfig
-from slmtk.stages.train_plan import plan_training
-from slmtk.stages.train_ranks import said_once
+from slmtk.stages.train.config import TrainConfig
+from slmtk.stages.train.plan import plan_training
+from slmtk.stages.train.ranks import said_once
 from tests.helpers.tiny_run import TINY, make_dataset
 
 SILENT = SilentProgress()

@@ -22,10 +22,10 @@ from slmtk.models.voices import codes_speaker
 from slmtk.progress import Progress
 from slmtk.stages import dry_run
 from slmtk.stages.lines import STDIN, SUFFIXES, read_lines
-from slmtk.stages.synth_config import SynthConfig, SynthReport
-from slmtk.stages.synth_folder import REPORT_NAME, SpeechFolder
-from slmtk.stages.synth_plan import Job, make_jobs, run_settings
-from slmtk.stages.synth_work import speak_lines
+from slmtk.stages.synth.config import SynthConfig, SynthReport
+from slmtk.stages.synth.folder import REPORT_NAME, SpeechFolder
+from slmtk.stages.synth.planned import Job, make_jobs, run_settings
+from slmtk.stages.synth.work import speak_lines
 
 __all__ = ["SynthConfig", "SynthReport", "default_out", "plan", "synth"]
 

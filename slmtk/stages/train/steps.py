@@ -26,9 +26,9 @@ from slmtk.models.quiet import no_bars
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.models.trainer import IDS, SpeechTrainer
 from slmtk.progress import Progress
-from slmtk.stages.train_arguments import CHECKPOINTS, training_arguments
-from slmtk.stages.train_config import TrainConfig
-from slmtk.stages.train_ranks import Ranks
+from slmtk.stages.train.arguments import CHECKPOINTS, training_arguments
+from slmtk.stages.train.config import TrainConfig
+from slmtk.stages.train.ranks import Ranks
 
 LOG_NAME = "train_log.jsonl"
 TRACKER_FOLDER = "tensorboard"

@@ -14,10 +14,10 @@ from slmtk.metrics.normalize import get_normalizer
 from slmtk.metrics.wer import align_texts
 from slmtk.models.speaker import Said, Speech, Synthesizer
 from slmtk.models.voices import Voice
-from slmtk.stages.synth_candidates import Candidate, Parts, join, spoken_line
-from slmtk.stages.synth_config import SynthConfig
-from slmtk.stages.synth_lines import SpokenLine
-from slmtk.stages.synth_plan import Job
+from slmtk.stages.synth.candidates import Candidate, Parts, join, spoken_line
+from slmtk.stages.synth.config import SynthConfig
+from slmtk.stages.synth.lines import SpokenLine
+from slmtk.stages.synth.planned import Job
 
 
 @dataclass

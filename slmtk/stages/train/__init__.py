@@ -19,13 +19,13 @@ from slmtk.progress import Progress
 from slmtk.stages.push import check_push
 from slmtk.stages.push_model import push_model
 from slmtk.stages.targets import write_targets
-from slmtk.stages.train_arguments import CHECKPOINTS, training_device
-from slmtk.stages.train_base import Base, find_base, resolve
-from slmtk.stages.train_checks import MODEL_INFO, check_base, check_packages, check_rows, check_speakers, previous_run
-from slmtk.stages.train_config import TrainConfig
-from slmtk.stages.train_model import make_model, set_speaker_statistics
-from slmtk.stages.train_ranks import Ranks, said_once
-from slmtk.stages.train_run import Outcome, TrainReport, make_batches, run
+from slmtk.stages.train.arguments import CHECKPOINTS, training_device
+from slmtk.stages.train.base import Base, find_base, resolve
+from slmtk.stages.train.checks import MODEL_INFO, check_base, check_packages, check_rows, check_speakers, previous_run
+from slmtk.stages.train.config import TrainConfig
+from slmtk.stages.train.model import make_model, set_speaker_statistics
+from slmtk.stages.train.ranks import Ranks, said_once
+from slmtk.stages.train.steps import Outcome, TrainReport, make_batches, run
 
 ADAPTER = "adapter"
 TOKENIZER = "tokenizer"
@@ -101,7 +101,7 @@ def open_run(source: Path, config: TrainConfig) -> tuple[DatasetFolder, Base, Tr
 def open_set(folder: DatasetFolder, split: str, config: TrainConfig) -> TrainingSet:
     """Open a split for settings that `open_run` has filled in."""
     from slmtk.models.config import SpeechLMConfig
-    from slmtk.stages.train_model import model_settings
+    from slmtk.stages.train.model import model_settings
 
     settings = SpeechLMConfig(vocabulary=folder.vocabulary.to_dict(), **model_settings(folder, config))
     return TrainingSet(

@@ -20,10 +20,10 @@ from slmtk.data.texts import Text
 from slmtk.errors import AudioError, ConfigError
 from slmtk.progress import Progress
 from slmtk.shards import CodesRow, check_row
-from slmtk.stages.build_config import BuildDatasetConfig
-from slmtk.stages.build_folder import DROPPED_NAME
-from slmtk.stages.build_sources import Sources
-from slmtk.stages.build_speakers import CodecVectors, RecordedVectors
+from slmtk.stages.build_dataset.config import BuildDatasetConfig
+from slmtk.stages.build_dataset.folder import DROPPED_NAME
+from slmtk.stages.build_dataset.sources import Sources
+from slmtk.stages.build_dataset.speakers import CodecVectors, RecordedVectors
 
 Counts = dict[str, dict[str, float]]
 

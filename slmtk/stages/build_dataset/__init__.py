@@ -18,11 +18,11 @@ from slmtk.data.questions import check_questions, read_questions
 from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.progress import Progress
-from slmtk.stages.build_config import CODE_TASKS, BuildDatasetConfig, BuildDatasetReport, make_report
-from slmtk.stages.build_folder import CARD_NAME, DROPPED_NAME, clear, up_to_date
-from slmtk.stages.build_rows import check_splits, write_rows
-from slmtk.stages.build_sources import Sources, open_sources
-from slmtk.stages.build_speakers import make_vectors
+from slmtk.stages.build_dataset.config import CODE_TASKS, BuildDatasetConfig, BuildDatasetReport, make_report
+from slmtk.stages.build_dataset.folder import CARD_NAME, DROPPED_NAME, clear, up_to_date
+from slmtk.stages.build_dataset.rows import check_splits, write_rows
+from slmtk.stages.build_dataset.sources import Sources, open_sources
+from slmtk.stages.build_dataset.speakers import make_vectors
 
 __all__ = ["CARD_NAME", "CODE_TASKS", "DROPPED_NAME", "BuildDatasetConfig", "BuildDatasetReport", "build_dataset"]
 

@@ -12,9 +12,9 @@ from slmtk.engines.ahead import read_ahead
 from slmtk.engines.local import WorkerPool, count_cores
 from slmtk.engines.ray import ActorPool, Cluster
 from slmtk.errors import SlmtkError
-from slmtk.stages.tokenize_config import TokenizeConfig
-from slmtk.stages.tokenize_job import Answer, Encoder, Failure, Heard, make_encoder
-from slmtk.stages.tokenize_plan import Chunk, Part, chunks, window_seconds
+from slmtk.stages.tokenize.config import TokenizeConfig
+from slmtk.stages.tokenize.job import Answer, Encoder, Failure, Heard, make_encoder
+from slmtk.stages.tokenize.parts import Chunk, Part, chunks, window_seconds
 
 # Many utterances of a few seconds, or few of half a minute; halved where memory does not suffice.
 _GPU_BATCH_SECONDS = 120.0

@@ -16,12 +16,12 @@ from slmtk.engines.ray import Cluster, connect
 from slmtk.progress import Progress
 from slmtk.spec import CodecSpec
 from slmtk.stages import dry_run
-from slmtk.stages.tokenize_config import TokenizeConfig, TokenizeReport
-from slmtk.stages.tokenize_filter import drop_stated, with_limit
-from slmtk.stages.tokenize_folder import Folder
-from slmtk.stages.tokenize_plan import make_plan
-from slmtk.stages.tokenize_run import Run
-from slmtk.stages.tokenize_work import encode_parts
+from slmtk.stages.tokenize.config import TokenizeConfig, TokenizeReport
+from slmtk.stages.tokenize.filter import drop_stated, with_limit
+from slmtk.stages.tokenize.folder import Folder
+from slmtk.stages.tokenize.parts import make_plan
+from slmtk.stages.tokenize.run import Run
+from slmtk.stages.tokenize.work import encode_parts
 
 __all__ = ["TokenizeConfig", "TokenizeReport", "default_out", "plan", "tokenize"]
 

@@ -15,8 +15,8 @@ from slmtk.models.build import build_model
 from slmtk.models.config import SpeechLMConfig
 from slmtk.models.quiet import no_bars
 from slmtk.models.speech_lm import SpeechLM
-from slmtk.stages.train_base import Base, stream_numbers
-from slmtk.stages.train_config import TrainConfig
+from slmtk.stages.train.base import Base, stream_numbers
+from slmtk.stages.train.config import TrainConfig
 
 STATISTICS_ROWS = 2000
 """Speaker vectors that mean and deviation are taken from."""

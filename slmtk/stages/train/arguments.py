@@ -11,7 +11,7 @@ from transformers import TrainingArguments
 
 from slmtk.device import resolve_device
 from slmtk.errors import ConfigError
-from slmtk.stages.train_config import SHARDINGS, TrainConfig
+from slmtk.stages.train.config import SHARDINGS, TrainConfig
 
 CHECKPOINTS = "checkpoints"
 

@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from slmtk.errors import SlmtkError
 from slmtk.progress import Progress, SilentProgress
-from slmtk.stages.train_arguments import sharding
+from slmtk.stages.train.arguments import sharding
 
 Result = TypeVar("Result")
 

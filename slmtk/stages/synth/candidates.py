@@ -15,8 +15,8 @@ from slmtk.models.speaker import Speech
 from slmtk.models.voices import Voice
 from slmtk.shards import CodesRow
 from slmtk.spec import CodecSpec
-from slmtk.stages.synth_lines import SpokenLine
-from slmtk.stages.synth_plan import Job
+from slmtk.stages.synth.lines import SpokenLine
+from slmtk.stages.synth.planned import Job
 
 
 @dataclass(frozen=True)

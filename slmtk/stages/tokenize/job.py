@@ -18,8 +18,8 @@ from slmtk.corpus.segments import Piece, read_piece, whole
 from slmtk.errors import AudioError, CorpusError, SlmtkError
 from slmtk.shards import CodesRow, check_row
 from slmtk.spec import CodecSpec, Utterance
-from slmtk.stages.tokenize_batch import CODEC_ERRORS, MEMORY_HINT, Batcher, Codes, NoCodes, describe, is_memory
-from slmtk.stages.tokenize_filter import measured
+from slmtk.stages.tokenize.batch import CODEC_ERRORS, MEMORY_HINT, Batcher, Codes, NoCodes, describe, is_memory
+from slmtk.stages.tokenize.filter import measured
 
 if TYPE_CHECKING:
     from torch import Tensor

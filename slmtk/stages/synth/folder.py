@@ -25,8 +25,8 @@ from slmtk.errors import ConfigError, FormatError, SlmtkError
 from slmtk.shards import CodesRow, ShardInfo, open_codes, part_name, write_index, write_shard
 from slmtk.shards.rows import INDEX_NAME
 from slmtk.spec import CodecSpec
-from slmtk.stages.synth_lines import SpokenLine, key_of, line_name, read_line, write_line
-from slmtk.stages.synth_plan import Job
+from slmtk.stages.synth.lines import SpokenLine, key_of, line_name, read_line, write_line
+from slmtk.stages.synth.planned import Job
 
 LINES_NAME, TIMINGS_NAME, REPORT_NAME = "synth.jsonl", "timings.jsonl", "report.json"
 _RUN_NAME = ".slmtk-run.json"

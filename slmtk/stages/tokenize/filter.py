@@ -13,7 +13,7 @@ from slmtk.errors import AudioError, CorpusError
 from slmtk.metrics import naturalness
 from slmtk.progress import Progress
 from slmtk.spec import Utterance
-from slmtk.stages.tokenize_plan import Plan
+from slmtk.stages.tokenize.parts import Plan
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -22,7 +22,7 @@ from slmtk.models.speaker import Synthesizer, Voice
 from slmtk.models.streaming import AudioStream
 from slmtk.progress import Progress
 from slmtk.stages.lines import read_lines
-from slmtk.stages.synth_config import SynthConfig
+from slmtk.stages.synth.config import SynthConfig
 
 CLOSED_STATUS = 141
 """Exit status of a command whose reader went away, as shells show it for one that SIGPIPE ended (128 + 13)."""

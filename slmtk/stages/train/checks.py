@@ -12,8 +12,8 @@ from slmtk.data.text_tokenizer import load_text_tokenizer, tokenizer_differences
 from slmtk.data.training_set import TrainingSet
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.errors import CodecMismatchError, ConfigError, FormatError, MissingDependencyError
-from slmtk.stages.train_base import Base
-from slmtk.stages.train_config import TRACKERS, TrainConfig
+from slmtk.stages.train.base import Base
+from slmtk.stages.train.config import TRACKERS, TrainConfig
 
 MODEL_INFO = "slmtk.json"
 

@@ -10,7 +10,7 @@ from typing import Any
 from slmtk.data.dataset import DatasetFolder
 from slmtk.errors import ConfigError, FormatError
 from slmtk.models.config import SpeechLMConfig
-from slmtk.stages.train_config import ARCHITECTURE, TrainConfig
+from slmtk.stages.train.config import ARCHITECTURE, TrainConfig
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from slmtk.data.texts import read_texts
 from slmtk.device import resolve_device
 from slmtk.shards import open_codes
 from slmtk.stages import dry_run
-from slmtk.stages.build_config import BuildDatasetConfig
-from slmtk.stages.build_folder import open_index
-from slmtk.stages.build_sources import Sources, check_codecs, check_paths
+from slmtk.stages.build_dataset.config import BuildDatasetConfig
+from slmtk.stages.build_dataset.folder import open_index
+from slmtk.stages.build_dataset.sources import Sources, check_codecs, check_paths
 
 _FIRST_TEXTS = 1000
 

@@ -10,11 +10,11 @@ from slmtk.data.dataset import DatasetFolder
 from slmtk.data.training_set import TrainingSet
 from slmtk.stages.dry_run import ABSENT, Plan
 from slmtk.stages.train import open_run, open_set
-from slmtk.stages.train_base import Base
-from slmtk.stages.train_checks import check_base, check_rows, previous_run
-from slmtk.stages.train_config import TrainConfig
-from slmtk.stages.train_model import count_parameters
-from slmtk.stages.train_run import make_batches
+from slmtk.stages.train.base import Base
+from slmtk.stages.train.checks import check_base, check_rows, previous_run
+from slmtk.stages.train.config import TrainConfig
+from slmtk.stages.train.model import count_parameters
+from slmtk.stages.train.steps import make_batches
 
 
 def plan_training(source: Path, out: Path, config: TrainConfig, processes: int = 1) -> Plan:

@@ -19,7 +19,7 @@ from slmtk.shards.writer import file_sha256
 from slmtk.spec import CodecSpec
 from slmtk.stages import dry_run
 from slmtk.stages.lines import Line
-from slmtk.stages.synth_config import SynthConfig
+from slmtk.stages.synth.config import SynthConfig
 
 
 @dataclass(frozen=True)

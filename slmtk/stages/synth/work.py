@@ -11,10 +11,10 @@ from pathlib import Path
 from slmtk.engines.local import WorkerPool
 from slmtk.engines.ray import ActorPool, Cluster
 from slmtk.errors import SlmtkError
-from slmtk.stages.synth_config import SynthConfig
-from slmtk.stages.synth_job import LineSpeaker, make_speaker
-from slmtk.stages.synth_lines import SpokenLine
-from slmtk.stages.synth_plan import Job
+from slmtk.stages.synth.config import SynthConfig
+from slmtk.stages.synth.job import LineSpeaker, make_speaker
+from slmtk.stages.synth.lines import SpokenLine
+from slmtk.stages.synth.planned import Job
 
 # So many batches are begun together: near the end of a chunk fewer texts are left than there are places in a batch.
 _BATCHES = 16

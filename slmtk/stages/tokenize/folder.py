@@ -16,7 +16,7 @@ from slmtk.errors import ConfigError, SlmtkError
 from slmtk.shards import CodesRow, part_name, read_metadata, read_part
 from slmtk.shards.rows import ERRORS_NAME, INDEX_NAME
 from slmtk.spec import CodecSpec
-from slmtk.stages.tokenize_plan import Part, Plan
+from slmtk.stages.tokenize.parts import Part, Plan
 
 RUN_NAME = ".slmtk-run.json"
 Made = TypeVar("Made")

@@ -15,8 +15,8 @@ from slmtk.errors import ConfigError
 from slmtk.shards import CodesFolder, CodesRow
 from slmtk.speakers.base import SpeakerEncoder, load_named_encoder
 from slmtk.spec import CodecSpec, Utterance
-from slmtk.stages.build_config import BuildDatasetConfig
-from slmtk.stages.build_sources import Sources
+from slmtk.stages.build_dataset.config import BuildDatasetConfig
+from slmtk.stages.build_dataset.sources import Sources
 
 _NAMED = 5
 

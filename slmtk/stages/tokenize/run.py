@@ -21,11 +21,11 @@ from slmtk.shards import CodesRow, ShardInfo, part_name, write_index, write_shar
 from slmtk.shards.rows import ERRORS_NAME, INDEX_NAME
 from slmtk.shards.writer import shard_info
 from slmtk.spec import CodecSpec
-from slmtk.stages.tokenize_config import TokenizeConfig, TokenizeReport
-from slmtk.stages.tokenize_filter import COLUMN, FILTERED
-from slmtk.stages.tokenize_folder import Folder, remove
-from slmtk.stages.tokenize_job import Answer, Failure, extra_columns
-from slmtk.stages.tokenize_plan import Chunk, Part, Plan
+from slmtk.stages.tokenize.config import TokenizeConfig, TokenizeReport
+from slmtk.stages.tokenize.filter import COLUMN, FILTERED
+from slmtk.stages.tokenize.folder import Folder, remove
+from slmtk.stages.tokenize.job import Answer, Failure, extra_columns
+from slmtk.stages.tokenize.parts import Chunk, Part, Plan
 
 _MOST_MESSAGES = 5
 Work = Callable[[Sequence[Part]], Generator[tuple[Chunk, Answer], None, None]]

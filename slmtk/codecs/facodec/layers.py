@@ -121,9 +121,9 @@ class Activation(nn.Module):
     """Parameters of an anti-aliased snake; `slmtk.codecs.facodec.snake` computes it.
 
     Attributes:
-        frequency: e^alpha, float32 [C].
-        depth: root of 1 / (e^beta + 1e-9), float32 [C].
-        filters: they make the even and the odd samples of the doubled signal, and take each of them back.
+        frequency: of the sine, in units of the scaled signal, float32 [C].
+        filters: they make the even and the odd samples of the doubled signal, times e^beta + 1e-9, and take each of
+            them back. In that scale the square of the sine is added as it is.
     """
 
     def __init__(self, channels: int) -> None:
@@ -133,21 +133,19 @@ class Activation(nn.Module):
         self.upsample = _Filter()
         self.downsample = _Downsample()
         self.register_buffer("frequency", None, persistent=False)
-        self.register_buffer("depth", None, persistent=False)
 
     frequency: Tensor
-    depth: Tensor
     filters: tuple[PackedConv, ...]
 
     def fold(self) -> None:
         """Compute what every call needs and let the stored form go."""
-        self.frequency = self.act.alpha.exp()
-        self.depth = (1 / (self.act.beta.exp() + 1e-9)).sqrt()
+        scale = self.act.beta.exp() + 1e-9
+        self.frequency = self.act.alpha.exp() / scale
         up, down = (2 * self.upsample.filter).flatten().flip(0), self.downsample.lowpass.filter.flatten()
         # Every second tap of the upper filter meets a zero; the lower one takes even and odd samples in turn.
-        channels = len(self.frequency)
-        filters = (up[::2], up[1::2], down[1::2], down[::2])
-        self.filters = tuple(PackedConv(taps.expand(channels, 1, -1), None, groups=channels) for taps in filters)
+        filters = [taps * scale[:, None, None] for taps in (up[::2], up[1::2])]
+        filters += [taps / scale[:, None, None] for taps in (down[1::2], down[::2])]
+        self.filters = tuple(PackedConv(taps, None, groups=len(scale)) for taps in filters)
         del self.act, self.upsample, self.downsample
 
 

@@ -58,7 +58,6 @@ def activate(layer: nn.Module, x: Tensor, start: int, stop: int, scratch: Scratc
     for doubled in (even, odd):
         torch.mul(doubled, layer.frequency, out=wave)
         _sine(wave)
-        wave.mul_(layer.depth)
         doubled.addcmul_(wave, wave)
     # At the signal's ends the doubled signal goes on as its first and last value.
     if (before := max(0, REACH // 2 - start)) > 0:

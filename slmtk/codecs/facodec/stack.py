@@ -174,9 +174,9 @@ def _residual_unit(unit: nn.Module, x: Tensor, workers: Workers) -> Tensor:
         y = _conv(wide, _pad(y, low - inner_low + reach, inner_high + reach - high))
         # Cut in the middle of the signal, y goes on beyond both ends of the stretch as far as the activation looks.
         y = activate(second, y, start - inner_low, stop - inner_low, scratch)
-        return _conv(narrow, y).add_(x[start:stop])
+        return _conv(narrow, y)
 
-    return workers.each(work, workers.buffer(x, *x.shape), stretches(x, length))
+    return workers.each(work, workers.buffer(x, *x.shape), stretches(x, length), add=x)
 
 
 def _layers(stage: nn.Module) -> list[nn.Module]:

@@ -62,13 +62,22 @@ class Workers:
         self._turn = 1 - self._turn
         return self._signals.take(str(self._turn), x, *shape)
 
-    def each(self, work: Callable[[Scratch, int, int], Tensor], result: Tensor, stretches: Iterable[Stretch]) -> Tensor:
-        """Fill ``result`` [n, C] stretch by stretch with what ``work`` makes of a thread's scratch, start and stop."""
+    def each(
+        self,
+        work: Callable[[Scratch, int, int], Tensor],
+        result: Tensor,
+        stretches: Iterable[Stretch],
+        add: Tensor | None = None,
+    ) -> Tensor:
+        """Fill ``result`` [n, C] stretch by stretch with what ``work`` makes of a thread's scratch, start and stop.
+
+        ``add`` [n, C] is added to it.
+        """
         waiting = iter(stretches)
-        helpers = (
-            [self._pool.submit(self._fill, work, result, waiting) for _ in range(self._count - 1)] if self._pool else []
-        )
-        self._fill(work, result, waiting)
+        helpers = [
+            self._pool.submit(self._fill, work, result, waiting, add) for _ in range(self._count - 1) if self._pool
+        ]
+        self._fill(work, result, waiting, add)
         for helper in helpers:
             # One that has not begun, because its thread is busy with something else, would find nothing left.
             if not helper.cancel():
@@ -76,9 +85,19 @@ class Workers:
         return result
 
     @torch.inference_mode()
-    def _fill(self, work: Callable[[Scratch, int, int], Tensor], result: Tensor, waiting: Iterator[Stretch]) -> None:
+    def _fill(
+        self,
+        work: Callable[[Scratch, int, int], Tensor],
+        result: Tensor,
+        waiting: Iterator[Stretch],
+        add: Tensor | None,
+    ) -> None:
         for start, stop, kept in waiting:
-            result[kept:stop] = work(self._scratch(), start, stop)[kept - start :]
+            rows = work(self._scratch(), start, stop)[kept - start :]
+            if add is None:
+                result[kept:stop] = rows
+            else:
+                torch.add(add[kept:stop], rows, out=result[kept:stop])
 
     def _scratch(self) -> Scratch:
         if not hasattr(self._own, "scratch"):

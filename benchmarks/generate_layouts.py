@@ -17,6 +17,7 @@ import time
 
 import torch
 from _machine import print_result
+from _made_up import CASES, SPEC
 
 from slmtk.data.prompts import prefix
 from slmtk.data.text_tokenizer import load_text_tokenizer
@@ -24,19 +25,6 @@ from slmtk.data.vocabulary import Vocabulary
 from slmtk.models.build import build_model
 from slmtk.models.decoding.batch import BatchGenerator, Request
 from slmtk.models.sampling import Sampling
-from slmtk.spec import CodecSpec, Stream
-
-CASES = {
-    "NTP": ("interleaved", 1, "linear"),
-    "MTP-3": ("grouped", 1, "linear"),
-    "MTP-6": ("grouped", 2, "linear"),
-    "MTP-12": ("grouped", 4, "linear"),
-    "MTP-12 mlp": ("grouped", 4, "mlp"),
-    "MTP-12 transformer": ("grouped", 4, "transformer"),
-    "MTP-12 depth": ("grouped", 4, "depth"),
-    "delayed": ("delayed", 1, "linear"),
-}
-STREAMS = tuple(Stream(name, 1024) for name in ("prosody", "content1", "content2"))
 
 
 class Case:
@@ -45,7 +33,7 @@ class Case:
     def __init__(self, layout: str, frames_per_step: int, head: str, args: argparse.Namespace) -> None:
         torch.manual_seed(0)
         tokenizer = load_text_tokenizer("bytes")
-        vocabulary = Vocabulary(tokenizer.vocab_size, CodecSpec("made-up", 16_000, 200, STREAMS))
+        vocabulary = Vocabulary(tokenizer.vocab_size, SPEC)
         settings = {"layout": layout, "frames_per_step": frames_per_step, "head": head}
         model = build_model(settings, vocabulary.to_dict(), base="tiny", size=args.size).eval()
         self.layout, self.device = model.layout, torch.device(args.device)

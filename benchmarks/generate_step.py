@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 import torch
 from _machine import print_result
+from _made_up import SPEC
 from torch import Tensor
 from transformers import DynamicCache, Qwen2Config
 
@@ -27,9 +28,7 @@ from slmtk.models.build import build_model
 from slmtk.models.config import SpeechLMConfig
 from slmtk.models.decoding.backbone import StepBackbone
 from slmtk.models.speech_lm import SpeechLM
-from slmtk.spec import CodecSpec, Stream
 
-SPEC = CodecSpec("made-up", 16_000, 200, tuple(Stream(name, 1024) for name in ("prosody", "content1", "content2")))
 PREFIX = 40
 
 

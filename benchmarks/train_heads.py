@@ -15,6 +15,8 @@ import time
 
 import torch
 from _machine import print_result
+from _made_up import CASES as MADE_UP_CASES
+from _made_up import SPEC
 
 from slmtk.data.collate import collate, make_example
 from slmtk.data.prompts import tts_prompt
@@ -22,20 +24,8 @@ from slmtk.data.text_tokenizer import load_text_tokenizer
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.models.build import build_model
 from slmtk.models.speech_lm import SpeechLM
-from slmtk.spec import CodecSpec, Stream
 
-CASES = {
-    "NTP": ("interleaved", 1, "linear"),
-    "MTP-3": ("grouped", 1, "linear"),
-    "MTP-6": ("grouped", 2, "linear"),
-    "MTP-12": ("grouped", 4, "linear"),
-    "MTP-12 mlp": ("grouped", 4, "mlp"),
-    "MTP-12 transformer": ("grouped", 4, "transformer"),
-    "MTP-12 depth": ("grouped", 4, "depth"),
-    "delayed": ("delayed", 1, "linear"),
-    "delayed depth": ("delayed", 1, "depth"),
-}
-STREAMS = tuple(Stream(name, 1024) for name in ("prosody", "content1", "content2"))
+CASES = {**MADE_UP_CASES, "delayed depth": ("delayed", 1, "depth")}
 
 
 class Case:
@@ -44,7 +34,7 @@ class Case:
     def __init__(self, layout: str, frames_per_step: int, head: str, args: argparse.Namespace) -> None:
         torch.manual_seed(0)
         tokenizer = load_text_tokenizer("bytes")
-        vocabulary = Vocabulary(tokenizer.vocab_size, CodecSpec("made-up", 16_000, 200, STREAMS))
+        vocabulary = Vocabulary(tokenizer.vocab_size, SPEC)
         settings = {"layout": layout, "frames_per_step": frames_per_step, "head": head}
         self.model: SpeechLM = build_model(settings, vocabulary.to_dict(), base="tiny", size=args.size).train()
         prompt = tts_prompt("a" * args.prompt, tokenizer, vocabulary, speaker_aware=False)

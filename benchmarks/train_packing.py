@@ -36,6 +36,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from _machine import print_result
+from _made_up import SPEC
 from torch.utils.data import DataLoader
 
 from slmtk.config import write_json
@@ -50,9 +51,7 @@ from slmtk.data.training_set import TrainingSet
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.layout import Layout
 from slmtk.models.build import build_model
-from slmtk.spec import CodecSpec, Stream
 
-SPEC = CodecSpec("made-up", 16_000, 200, tuple(Stream(name, 1024) for name in ("prosody", "content1", "content2")))
 LAYOUT = Layout("grouped", 3, 4)
 
 

@@ -60,6 +60,31 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Lines "name was 1, is 2" for every setting that differs or is in one of the two alone."""
+    return [
+        f"{name} was {before.get(name)!r}, is {now.get(name)!r}"
+        for name in dict.fromkeys([*before, *now])
+        if before.get(name) != now.get(name)
+    ]
+
+
+def model_revision(model: str, config: Any) -> str:
+    """Which weights ``model`` has: the hub's commit, which transformers notes in ``config``, or a folder's digest.
+
+    Raises:
+        OSError: a local file cannot be read.
+    """
+    commit = getattr(config, "_commit_hash", None)
+    if commit:
+        return str(commit)[:12]
+    digest = hashlib.sha256()
+    for path in sorted([*Path(model).glob("*.safetensors"), *Path(model).glob("pytorch_model*.bin")]):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return f"sha256:{digest.hexdigest()[:12]}"
+
+
 def unknown_key(key: str, known: Iterable[str], where: str) -> ConfigError:
     """Return the error for a key that nobody knows, naming the nearest one."""
     near = difflib.get_close_matches(key, list(known), n=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slmtk.asr.base import Recognizer
+from slmtk.config import model_revision
 from slmtk.errors import AudioError, ConfigError, FormatError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class TransformersRecognizer(Recognizer):
         self.sample_rate = int(self._extractor.sampling_rate)
         self._is_whisper = config.model_type == "whisper"
         self._batch_size = batch_size if self._is_whisper or self._hears_masks() else 1
-        self.name = f"transformers {model} {_revision(model, config)}"
+        self.name = f"transformers {model} {model_revision(model, config)}"
 
     @classmethod
     def create(
@@ -214,15 +214,3 @@ def _model_class(config: Any, model: str) -> tuple[bool, Any]:
     if config.model_type in MODEL_FOR_CTC_MAPPING_NAMES and any(name.endswith("ForCTC") for name in architectures):
         return True, AutoModelForCTC
     raise FormatError(f"{model} is a {config.model_type} model ({', '.join(architectures)}), not a speech recogniser")
-
-
-def _revision(model: str, config: Any) -> str:
-    """Return the hub's commit, or a digest of a local folder's weights."""
-    commit = getattr(config, "_commit_hash", None)
-    if commit:
-        return str(commit)[:12]
-    digest = hashlib.sha256()
-    for path in sorted([*Path(model).glob("*.safetensors"), *Path(model).glob("pytorch_model*.bin")]):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{digest.hexdigest()[:12]}"

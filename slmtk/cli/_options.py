@@ -58,6 +58,20 @@ device_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the report as JSON on a terminal too.")
 seed_option = click.option("--seed", default=0, show_default=True, help="Seed of everything random.")
+engine_option = click.option(
+    "--engine",
+    type=click.Choice(("local", "ray")),
+    default="local",
+    show_default=True,
+    help="This machine, or an existing Ray cluster.",
+)
+ray_address_option = click.option(
+    "--ray-address", default="auto", show_default=True, help="Of the cluster; auto: the one this machine belongs to."
+)
+num_shards_option = click.option(
+    "--num-shards", type=click.IntRange(min=1), help="How many shards (runs with the same OUT) there are."
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Delete what an earlier run has left in OUT.")
 checkpoint_option = click.option(
     "--codec-checkpoint",
     type=click.Path(exists=True, path_type=Path),

@@ -9,7 +9,17 @@ from typing import Any
 import click
 
 from slmtk.cli._dry_run import MadeBefore, dry_run_option
-from slmtk.cli._options import checkpoint_option, config_option, device_option, json_option, seed_option
+from slmtk.cli._options import (
+    checkpoint_option,
+    config_option,
+    device_option,
+    engine_option,
+    json_option,
+    num_shards_option,
+    overwrite_option,
+    ray_address_option,
+    seed_option,
+)
 from slmtk.cli._output import print_report
 from slmtk.cli._sampling import pop_sampling, sampling_options
 
@@ -89,18 +99,10 @@ class _Voice(MadeBefore):
     help="Processes on the CPU, or actors of a Ray cluster.  [default: this process; Ray: each GPU, or core]",
 )
 @click.option("--shard-id", type=click.IntRange(min=0), help="Speak only the lines of this shard, 0 .. N-1.")
-@click.option("--num-shards", type=click.IntRange(min=1), help="How many shards (runs with the same OUT) there are.")
-@click.option(
-    "--engine",
-    type=click.Choice(("local", "ray")),
-    default="local",
-    show_default=True,
-    help="This machine, or an existing Ray cluster.",
-)
-@click.option(
-    "--ray-address", default="auto", show_default=True, help="Of the cluster; auto: the one this machine belongs to."
-)
-@click.option("--overwrite", is_flag=True, help="Delete what an earlier run has left in OUT.")
+@num_shards_option
+@engine_option
+@ray_address_option
+@overwrite_option
 @checkpoint_option
 @dry_run_option
 @seed_option

@@ -9,7 +9,16 @@ from typing import Any
 import click
 
 from slmtk.cli._dry_run import dry_run_option
-from slmtk.cli._options import checkpoint_option, config_option, device_option, json_option
+from slmtk.cli._options import (
+    checkpoint_option,
+    config_option,
+    device_option,
+    engine_option,
+    json_option,
+    num_shards_option,
+    overwrite_option,
+    ray_address_option,
+)
 from slmtk.cli._output import print_report
 from slmtk.corpus.base import LAYOUTS
 from slmtk.progress import terminal_progress
@@ -45,17 +54,9 @@ from slmtk.progress import terminal_progress
     help="Leave out what has a lower DNSMOS, as SOURCE states it or else measured.  [default: keep all]",
 )
 @click.option("--shard-id", type=click.IntRange(min=0), help="Make only the parts of this shard, 0 .. N-1.")
-@click.option("--num-shards", type=click.IntRange(min=1), help="How many shards (runs with the same OUT) there are.")
-@click.option(
-    "--engine",
-    type=click.Choice(("local", "ray")),
-    default="local",
-    show_default=True,
-    help="This machine, or an existing Ray cluster.",
-)
-@click.option(
-    "--ray-address", default="auto", show_default=True, help="Of the cluster; auto: the one this machine belongs to."
-)
+@num_shards_option
+@engine_option
+@ray_address_option
 @click.option(
     "--verify-batch", is_flag=True, help="Write nothing: measure how much codes depend on what they are batched with."
 )
@@ -66,7 +67,7 @@ from slmtk.progress import terminal_progress
     show_default=True,
     help="How many utterances --verify-batch takes.",
 )
-@click.option("--overwrite", is_flag=True, help="Delete what an earlier run has left in OUT.")
+@overwrite_option
 @click.option("--layout", type=click.Choice(LAYOUTS), default="auto", show_default=True, help="How SOURCE is laid out.")
 @click.option("--id-column", help="Manifest or dataset: column of ids.  [default: found by name]")
 @click.option("--audio-column", help="Column of paths or audio.  [default: found by name]")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from slmtk.config import model_revision
 from slmtk.errors import FormatError, WeightsError
 from slmtk.speakers.base import SpeakerEncoder, check_samples
 
@@ -66,7 +66,7 @@ class WavLMEncoder(SpeakerEncoder):
         self.dim = int(config.xvector_output_dim)
         self.sample_rate = int(self._extractor.sampling_rate)
         self._device = device
-        self.name = f"{_short(model)} {_revision(model, config)}"
+        self.name = f"{_short(model)} {model_revision(model, config)}"
 
     @classmethod
     def create(cls, *, model: str | None = None, device: str = "cpu") -> WavLMEncoder:
@@ -105,15 +105,3 @@ def _short(model: str) -> str:
     """The hub id, or a folder's own name: where it lies is no part of what it is."""
     path = Path(model)
     return path.resolve().name if path.is_dir() else model
-
-
-def _revision(model: str, config: Any) -> str:
-    """The hub's commit, or a digest of a local folder's weights."""
-    commit = getattr(config, "_commit_hash", None)
-    if commit:
-        return str(commit)[:12]
-    digest = hashlib.sha256()
-    for path in sorted([*Path(model).glob("*.safetensors"), *Path(model).glob("pytorch_model*.bin")]):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{digest.hexdigest()[:12]}"

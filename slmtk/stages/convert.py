@@ -20,14 +20,14 @@ from slmtk.config import write_json, write_text
 from slmtk.corpus import CorpusConfig, find_utterances, load_audio
 from slmtk.device import resolve_device
 from slmtk.engines.local import WorkerPool, count_cores
-from slmtk.errors import AudioError, ConfigError, CorpusError, FormatError, SlmtkError
+from slmtk.errors import AudioError, ConfigError, FormatError, SlmtkError
 from slmtk.metrics.similarity import cosine
 from slmtk.progress import Progress
 from slmtk.speakers.base import SpeakerEncoder, load_speaker_encoder
 from slmtk.spec import Utterance
 from slmtk.stages.codecs import CodecRow, list_codecs
 from slmtk.stages.resynth import SYNTH_NAME, Line, file_name
-from slmtk.stages.tokenize.batch import CODEC_ERRORS, describe
+from slmtk.stages.tokenize.batch import CODEC_ERRORS, cause
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -230,14 +230,8 @@ class _Converter:
         try:
             done = self._convert(utterance, line)
             return dataclasses.replace(done, seconds_wall=round(time.monotonic() - started, 4))
-        except CorpusError:
-            raise  # what the whole corpus lies on is gone, which is no recording's fault
-        except AudioError as error:
-            kind, message = error.kind, str(error)
-        except OSError as error:
-            kind, message = "unreadable", str(error)
-        except CODEC_ERRORS as error:
-            kind, message = "codec", describe(error)
+        except (OSError, *CODEC_ERRORS) as error:
+            kind, message = cause(error)
         return dataclasses.replace(line, reason=kind, message=message)
 
     def _convert(self, utterance: Utterance, line: Converted) -> Converted:

@@ -8,6 +8,7 @@ from pathlib import Path
 from slmtk.errors import ConfigError
 from slmtk.metrics.normalize import get_normalizer
 from slmtk.models.sampling import Sampling
+from slmtk.stages.sharding import shard_of
 
 ENGINES = ("local", "ray")
 RERANKERS = ("wer",)
@@ -77,27 +78,17 @@ class SynthConfig:
             if name not in known:
                 raise ConfigError(f"no {what} {name!r}; expected one of {', '.join(known)}")
         get_normalizer(self.normalizer)
-        self._check_shard()
+        shard_of(self.shard_id, self.num_shards, overwrite=self.overwrite)
 
     @property
     def shard(self) -> tuple[int, int] | None:
         """``shard_id`` and ``num_shards``, or None."""
-        return None if self.shard_id is None or self.num_shards is None else (self.shard_id, self.num_shards)
+        return shard_of(self.shard_id, self.num_shards, overwrite=self.overwrite)
 
     @property
     def piece_seconds(self) -> float:
         """A text is split if it takes longer to say."""
         return max(self.sampling.max_seconds, _SHORTEST_PIECE) if self.split_long else float("inf")
-
-    def _check_shard(self) -> None:
-        if (self.shard_id is None) != (self.num_shards is None):
-            raise ConfigError("--shard-id and --num-shards belong together; give both or neither")
-        if self.shard is None:
-            return
-        if not 0 <= self.shard[0] < self.shard[1]:
-            raise ConfigError(f"--shard-id {self.shard[0]} must be one of 0 .. {self.shard[1] - 1}")
-        if self.overwrite:
-            raise ConfigError("--overwrite would delete what other shards have made; delete OUT before they start")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from slmtk import audio
-from slmtk.config import fingerprint, write_json, write_text
+from slmtk.config import changes, fingerprint, write_json, write_text
 from slmtk.errors import ConfigError, FormatError, SlmtkError
 from slmtk.shards import CodesRow, ShardInfo, open_codes, part_name, write_index, write_shard
 from slmtk.shards.rows import INDEX_NAME
@@ -211,13 +211,7 @@ def _stranger(out: Path) -> SlmtkError:
 
 
 def _refuse_other(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    flat_before, flat_now = _flatten(before), _flatten(now)
-    differences = [
-        f"{name} was {flat_before.get(name)!r}, is {flat_now.get(name)!r}"
-        for name in dict.fromkeys([*flat_before, *flat_now])
-        if flat_before.get(name) != flat_now.get(name)
-    ]
-    if differences:
+    if differences := changes(_flatten(before), _flatten(now)):
         raise ConfigError(
             f"{out} was begun with other settings: {'; '.join(differences)}; name another OUT, or --overwrite to "
             "delete what is there"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slmtk.codecs.base import Codec
-from slmtk.errors import SlmtkError
+from slmtk.errors import AudioError, CorpusError, SlmtkError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -119,6 +119,21 @@ def is_memory(error: BaseException) -> bool:
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _MEMORY_WORDS)
+
+
+def cause(error: Exception) -> tuple[str, str]:
+    """Kind and message of what made a recording fail.
+
+    Raises:
+        CorpusError: what the whole corpus lies on is gone, which is no recording's fault.
+    """
+    if isinstance(error, CorpusError):
+        raise error
+    if isinstance(error, AudioError):
+        return error.kind, str(error)
+    if isinstance(error, OSError):
+        return "unreadable", str(error)
+    return "codec", describe(error)
 
 
 def describe(error: BaseException) -> str:

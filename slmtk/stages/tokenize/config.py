@@ -7,6 +7,7 @@ from pathlib import Path
 
 from slmtk.corpus import CorpusConfig
 from slmtk.errors import ConfigError
+from slmtk.stages.sharding import shard_of
 
 ENGINES = ("local", "ray")
 
@@ -67,22 +68,12 @@ class TokenizeConfig:
             raise ConfigError("--max-seconds needs durations, which --streaming does not know; leave out one of them")
         if self.engine not in ENGINES:
             raise ConfigError(f"no engine {self.engine!r}; expected one of {', '.join(ENGINES)}")
-        self._check_shard()
+        shard_of(self.shard_id, self.num_shards, overwrite=self.overwrite)
 
     @property
     def shard(self) -> tuple[int, int] | None:
         """``shard_id`` and ``num_shards``, or None."""
-        return None if self.shard_id is None or self.num_shards is None else (self.shard_id, self.num_shards)
-
-    def _check_shard(self) -> None:
-        if (self.shard_id is None) != (self.num_shards is None):
-            raise ConfigError("--shard-id and --num-shards belong together; give both or neither")
-        if self.shard is None:
-            return
-        if not 0 <= self.shard[0] < self.shard[1]:
-            raise ConfigError(f"--shard-id {self.shard[0]} must be one of 0 .. {self.shard[1] - 1}")
-        if self.overwrite:
-            raise ConfigError("--overwrite would delete what other shards have made; delete OUT before they start")
+        return shard_of(self.shard_id, self.num_shards, overwrite=self.overwrite)
 
 
 @dataclass(frozen=True)

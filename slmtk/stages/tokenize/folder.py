@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slmtk.config import write_json
+from slmtk.config import changes, write_json
 from slmtk.corpus.segments import whole
 from slmtk.errors import ConfigError, SlmtkError
 from slmtk.shards import CodesRow, part_name, read_metadata, read_part
@@ -137,13 +137,7 @@ def _are_of(found: list[str], part: Part) -> bool:
 
 
 def _refuse_other(out: Path, run: Mapping[str, Any], plan: Plan) -> None:
-    before, now = _flatten(run), _flatten(plan.run)
-    differences = [
-        f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
-        for key in dict.fromkeys([*before, *now])
-        if before.get(key) != now.get(key)
-    ]
-    if differences:
+    if differences := changes(_flatten(run), _flatten(plan.run)):
         raise ConfigError(
             f"{out} was begun by another run: {'; '.join(differences)}; use another OUT, or --overwrite to start anew"
         )

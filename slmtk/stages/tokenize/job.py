@@ -15,10 +15,10 @@ from slmtk import audio
 from slmtk.codecs.base import load_codec
 from slmtk.corpus import load_audio, open_audio, relative_source
 from slmtk.corpus.segments import Piece, read_piece, whole
-from slmtk.errors import AudioError, CorpusError, SlmtkError
+from slmtk.errors import SlmtkError
 from slmtk.shards import CodesRow, check_row
 from slmtk.spec import CodecSpec, Utterance
-from slmtk.stages.tokenize.batch import CODEC_ERRORS, MEMORY_HINT, Batcher, Codes, NoCodes, describe, is_memory
+from slmtk.stages.tokenize.batch import CODEC_ERRORS, MEMORY_HINT, Batcher, Codes, NoCodes, cause, is_memory
 from slmtk.stages.tokenize.filter import measured
 
 if TYPE_CHECKING:
@@ -119,14 +119,8 @@ class Encoder:
             name, wav = _load(utterance, self._spec.sample_rate)
             extra = measured(utterance, wav, self._spec.sample_rate, self._min_dnsmos)
             sha1 = _sha1(open_audio(whole(utterance)))
-        except CorpusError:
-            raise  # what the whole corpus lies on is gone, which is no recording's fault
-        except AudioError as error:
-            kind, message = error.kind, str(error)
-        except OSError as error:
-            kind, message = "unreadable", str(error)
-        except CODEC_ERRORS as error:
-            kind, message = "codec", describe(error)
+        except (OSError, *CODEC_ERRORS) as error:
+            kind, message = cause(error)
             if is_memory(error):
                 kind, message = "memory", message + MEMORY_HINT
         else:

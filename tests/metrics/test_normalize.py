@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from importlib.resources import files
 
 import pytest
@@ -61,6 +62,20 @@ def test_the_spelling_table_is_the_published_one():
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("I don't know, Mr. Smith!", "i don t know mr smith"),
+        ("Fifty, not 50", "fifty not 50"),
+        ("well-known [noise] <unk> (laughs)", "well known"),
+        ("Café हिन्दी", "café ह न द"),  # vowel signs are marks to it
+        ("", ""),
+    ],
+)
+def test_whisper_basic_blanks_out_marks_and_keeps_diacritics(text, expected):
+    assert get_normalizer("whisper-basic")(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
         ("  Don’t -- stop: 'now'! ", "don't stop now"),
         ("Fünf  Äpfel, 50 %", "fünf äpfel 50"),
         ("rock'n'roll o' clock", "rock'n'roll o clock"),
@@ -78,5 +93,19 @@ def test_none_changes_blanks_alone():
 
 
 def test_an_unknown_normalizer_lists_the_known():
-    with pytest.raises(ConfigError, match="whisper-english, basic, none"):
+    known = "whisper-english, whisper-basic, basic, none, seed-tts, seed-tts-zh, f5, nemo-english"
+    with pytest.raises(ConfigError, match=f"no normaliser 'whisper'; available: {known}"):
         get_normalizer("whisper")
+
+
+# Texts out of all that people write: letters, marks of several scripts, digits, brackets, blanks of several kinds.
+_LETTERS = "aBéß'’‘`´-–—_.,;:!?¿\"“”()[]{}<>/\\|@#$%&*+=~^0159 \t\n\u3000你好世界，。、「」我們हिन्"
+
+
+@pytest.mark.parametrize("name", ["whisper-english", "whisper-basic", "basic", "none", "seed-tts", "f5"])
+def test_words_lie_between_single_blanks_whatever_is_written(name):
+    draw = random.Random(f"texts for {name}")
+    normalize = get_normalizer(name)
+    for _ in range(300):
+        text = "".join(draw.choices(_LETTERS, k=draw.randrange(30)))
+        assert normalize(text) == " ".join(normalize(text).split()), text

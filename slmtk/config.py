@@ -69,20 +69,31 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def model_revision(model: str, config: Any) -> str:
-    """Which weights ``model`` has: the hub's commit, which transformers notes in ``config``, or a folder's digest.
+def model_revision(model: str, revision: str | None = None) -> str:
+    """Which weights ``model`` has: the first digits of a hub id's commit, or of a digest of a local folder's weights.
 
     Raises:
-        OSError: a local file cannot be read.
+        OSError: a local file cannot be read, or the hub cannot be asked and its cache does not know.
     """
-    commit = getattr(config, "_commit_hash", None)
-    if commit:
-        return str(commit)[:12]
+    if not Path(model).is_dir():
+        return hub_commit(model, revision)[:12]
     digest = hashlib.sha256()
     for path in sorted([*Path(model).glob("*.safetensors"), *Path(model).glob("pytorch_model*.bin")]):
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"sha256:{digest.hexdigest()[:12]}"
+
+
+def hub_commit(model: str, revision: str | None = None) -> str:
+    """Return the 40 digits of the commit that ``revision`` (None: "main") of a hub id stands for.
+
+    Raises:
+        OSError: the hub cannot be asked and its cache does not know.
+    """
+    from huggingface_hub import hf_hub_download
+
+    # The hub's cache keeps the files of a commit in a folder of its name.
+    return Path(hf_hub_download(model, "config.json", revision=revision)).parent.name
 
 
 def unknown_key(key: str, known: Iterable[str], where: str) -> ConfigError:

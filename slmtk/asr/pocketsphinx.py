@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pocketsphinx import Decoder, get_model_path
 
 from slmtk.asr.base import Recognizer
-from slmtk.errors import AudioError, ConfigError, FormatError
+from slmtk.asr.pieces import audible_samples
+from slmtk.errors import ConfigError, FormatError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 # Speech is scaled to this peak, so that loudness neither clips nor drowns in the steps of 16 bits.
@@ -27,8 +30,6 @@ _PEAK = 0.5
 # Digital silence before and after: words cut tightly need it (FSDD digits: 28 % wrong without, 22 % with; no more with
 # longer silence, which the cepstral mean leaves out).
 _SILENT_SAMPLES = 1600
-# Quieter than -80 dB of full scale is silence: three steps of 16 bits hold no words.
-_SILENCE = 1e-4
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 # What a rule holds beside words: {tags}, <references>, /weights/, the word "public" and names of rules.
 _NO_WORDS = re.compile(r"\{[^}]*\}|<[^>]*>|/[-+.\deE\s]+/|\bpublic\b")
@@ -87,7 +88,7 @@ class PocketsphinxRecognizer(Recognizer):
         Raises:
             AudioError: kind "nan": a sample is NaN or infinite.
         """
-        recordings = [_to_pcm(wav.detach().cpu().numpy()) for wav in wavs]
+        recordings = [_to_pcm(audible_samples(wav)) for wav in wavs]
         if min(self.workers, len(recordings)) <= 1:
             return [_recognize(self._settings, pcm) for pcm in recordings]
         settings = [self._settings] * len(recordings)
@@ -101,20 +102,15 @@ class PocketsphinxRecognizer(Recognizer):
         return self._pool
 
 
-def _to_pcm(wav: np.ndarray[Any, Any]) -> bytes:
+def _to_pcm(samples: NDArray[np.float32]) -> bytes:
     """Return 16-bit samples of one loudness; nothing for silence."""
-    if not np.isfinite(wav).all():
-        raise AudioError("an utterance to recognise holds NaN or infinite samples", kind="nan")
-    peak = float(np.abs(wav).max(initial=0.0))
-    if peak < _SILENCE:
+    if not len(samples):
         return b""
-    samples = np.rint(wav * (_PEAK / peak * 32767)).astype("<i2")
-    return np.pad(samples, _SILENT_SAMPLES).tobytes()
+    scaled = np.rint(samples * (_PEAK / float(np.abs(samples).max()) * 32767)).astype("<i2")
+    return np.pad(scaled, _SILENT_SAMPLES).tobytes()
 
 
 def _recognize(settings: Mapping[str, Any], pcm: bytes) -> str:
-    from pocketsphinx import Decoder
-
     if not pcm:
         return ""
     decoder = Decoder(**settings)
@@ -131,8 +127,6 @@ def _grammar_settings(grammar: Path, folder: Path) -> dict[str, Any]:
     Raises:
         FormatError: not JSGF, an import, a word without pronunciation, or rules that do not make a grammar.
     """
-    from pocketsphinx import Decoder
-
     words = grammar_words(grammar)
     entries = _pronunciations(words)
     missing = [word for word in words if word not in entries]
@@ -182,8 +176,6 @@ def grammar_words(grammar: Path) -> list[str]:
 
 def _pronunciations(words: Iterable[str]) -> dict[str, list[str]]:
     """Return the dictionary's lines of each word, in the grammar's spelling; its own is lower case."""
-    from pocketsphinx import get_model_path
-
     spellings: dict[str, list[str]] = {}
     for word in words:
         spellings.setdefault(word.lower(), []).append(word)

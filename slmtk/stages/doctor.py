@@ -317,6 +317,7 @@ def check_caches(around: Surroundings) -> list[Finding]:
         "HF_HOME": hub,
         "HF_HUB_CACHE": Path(environment.get("HF_HUB_CACHE", hub / "hub")),
         "TORCH_HOME": Path(environment.get("TORCH_HOME", base / "torch")),
+        "slmtk transcripts": base / "slmtk" / "transcripts",
     }
     findings = [
         Finding("caches", name, OK, f"{folder.expanduser()} ({_size(folder)})") for name, folder in folders.items()

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import soundfile
 import torch
 
+pytest.importorskip("pocketsphinx")
+
 from slmtk.asr.base import load_recognizer
 from slmtk.asr.pocketsphinx import PocketsphinxRecognizer, grammar_words
-from slmtk.errors import AudioError, ConfigError, FormatError
-
-pytest.importorskip("pocketsphinx")
+from slmtk.errors import AudioError, ConfigError, FormatError, MissingDependencyError
 
 DIGITS = "zero | one | two | three | four | five | six | seven | eight | nine"
 
@@ -124,3 +125,17 @@ def test_names_tell_grammars_apart(tmp_path, grammar):
 def test_a_model_name_is_refused():
     with pytest.raises(ConfigError, match="transformers"):
         load_recognizer("pocketsphinx", model="openai/whisper-tiny")
+
+
+def test_revisions_and_languages_are_refused():
+    with pytest.raises(ConfigError, match="no choice of revision; leave out 'v1'"):
+        load_recognizer("pocketsphinx", revision="v1")
+    with pytest.raises(ConfigError, match="no choice of language; leave out 'zh'"):
+        load_recognizer("pocketsphinx", language="zh")
+
+
+def test_the_missing_package_is_named_with_what_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pocketsphinx", None)
+    monkeypatch.delitem(sys.modules, "slmtk.asr.pocketsphinx")
+    with pytest.raises(MissingDependencyError, match=r"pip install 'slmtk\[embedded\]'"):
+        load_recognizer("pocketsphinx")

@@ -16,10 +16,11 @@ LAYERS = (
     ("stages",),
     ("engines", "models", "report", "testing"),
     ("data",),  # prompts and vocabulary, which a model carries
-    ("codecs", "speakers", "asr", "metrics"),
+    ("speakers", "asr", "metrics"),  # a codec's own vector of who speaks is one; weights are found in one way
+    ("codecs",),
     ("synthesis",),  # voices without recordings, from which a codec may learn its tables
     ("shards", "corpus"),
-    ("layout", "audio", "plugins", "config", "device"),
+    ("layout", "audio", "plugins", "config", "device", "voice"),
     ("spec", "progress"),
     ("errors",),
 )

@@ -66,7 +66,7 @@ class WavLMEncoder(SpeakerEncoder):
         self.dim = int(config.xvector_output_dim)
         self.sample_rate = int(self._extractor.sampling_rate)
         self._device = device
-        self.name = f"{_short(model)} {model_revision(model, config)}"
+        self.name = f"{_short(model)} {model_revision(model)}"
 
     @classmethod
     def create(cls, *, model: str | None = None, device: str = "cpu") -> WavLMEncoder:

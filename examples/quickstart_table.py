@@ -30,7 +30,7 @@ def percent(value: float) -> str:
 
 def similarity(scores: dict[str, Any]) -> str:
     """Mean cosine to the clip of the voice that was asked for; "-" where nothing was compared."""
-    means = [mean for name, mean in scores["similarity"].items() if name.endswith("to reference")]
+    means = [mean for name, mean in scores["measures"].items() if name.endswith("to reference")]
     return f"{means[0]['mean']:.2f}" if means else "-"
 
 

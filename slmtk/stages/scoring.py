@@ -1,14 +1,14 @@
-"""Utterances of two sources -> pairs of what was meant and what is heard -> the numbers of a score."""
+"""Utterances of two sources -> pairs of what was meant and what is heard -> what each of them scores."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from slmtk.errors import CorpusError
-from slmtk.metrics.intervals import bootstrap_mean, bootstrap_ratio
+from slmtk.metrics.hallucination import hallucination_flags
 from slmtk.metrics.normalize import Normalizer
-from slmtk.metrics.wer import Counts, align_characters, align_texts, corpus_counts
+from slmtk.metrics.wer import Counts, align, align_characters, text_units
 from slmtk.stages.speech_sources import SpeechSource, Spoken
 
 MISSING = "missing"
@@ -92,6 +92,43 @@ def make_pairs(
     return Pairs(pairs, len(meant.utterances) - len(texts), left_out)
 
 
+def pair_all(
+    meant: SpeechSource,
+    sources: Sequence[SpeechSource],
+    *,
+    allow_missing: bool = False,
+    only_common: bool = False,
+    limit: int | None = None,
+) -> list[Pairs]:
+    """Join ``meant`` with each of several sources, all on the same utterances; see `make_pairs`.
+
+    Raises:
+        CorpusError: as `make_pairs`; or ``only_common`` leaves nothing.
+    """
+    shared = meant
+    if only_common and len(sources) > 1:
+        everywhere = set.intersection(*(set(source.utterances) for source in sources))
+        kept = {key: item for key, item in meant.utterances.items() if key in everywhere}
+        if not kept:
+            raise CorpusError(f"{', '.join(source.name for source in sources)} have no id of {meant.name} in common")
+        shared = replace(meant, utterances=kept)
+    found = [
+        make_pairs(shared, source, allow_missing=allow_missing, only_common=only_common, limit=limit)
+        for source in sources
+    ]
+    if shared is meant:
+        return found
+    dropped = [item.text is not None for key, item in meant.utterances.items() if key not in shared.utterances]
+    return [
+        Pairs(
+            pairs.pairs,
+            pairs.without_text + dropped.count(False),
+            len(source.utterances.keys() - meant.utterances.keys()) + sum(dropped),
+        )
+        for pairs, source in zip(found, sources, strict=True)
+    ]
+
+
 def _pair(meant: Spoken, speech: Spoken | None) -> Pair:
     if speech is not None and speech.reason:
         return Pair(meant, speech, speech.reason)
@@ -103,27 +140,31 @@ def _some(ids: Iterable[str]) -> str:
     return ", ".join(listed[:_NAMED]) + (", ..." if len(listed) > _NAMED else "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class UtteranceScore:
     """One line of utterances.jsonl.
 
     Attributes:
         id: of the utterance.
+        run: of several seeds of a system, which one; from 0.
         speaker: of the corpus.
-        group: what it is grouped by, if anything.
+        groups: what it is grouped by -> its group.
         reference: what was meant.
         hypothesis: what was recognised.
         reference_normalized: the words that are compared.
         hypothesis_normalized: the words that are compared.
-        words: edits in words.
-        characters: edits in characters, blanks included.
+        words: edits in words; in characters, blanks left out, where a protocol counts those.
+        characters: edits in characters, blanks between words included; equal to ``words`` where those are characters.
         reason: of failure, "" if there is none; a failure's words are all deleted.
-        similarity: by what it is compared with.
+        seconds: of speech; None if there is none.
+        flags: marks of a transcript that nobody would write; see `slmtk.metrics.hallucination`.
+        measures: by name, what else was heard in the speech.
     """
 
     id: str
+    run: int
     speaker: str | None
-    group: str | None
+    groups: Mapping[str, str]
     reference: str
     hypothesis: str
     reference_normalized: str
@@ -131,7 +172,9 @@ class UtteranceScore:
     words: Counts
     characters: Counts
     reason: str = ""
-    similarity: Mapping[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+    flags: tuple[str, ...] = ()
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 def score_utterance(
@@ -139,73 +182,33 @@ def score_utterance(
     hypothesis: str,
     normalize: Normalizer,
     *,
+    unit: str = "word",
     reason: str = "",
-    group: str | None = None,
-    similarity: Mapping[str, float] | None = None,
+    seconds: float | None = None,
+    run: int = 0,
+    groups: Mapping[str, str] | None = None,
+    measures: Mapping[str, float] | None = None,
 ) -> UtteranceScore:
     """Align one hypothesis; a failure (``reason``) has none and counts every word as deleted."""
     meant = pair.meant.text or ""
     words = normalize(meant)
     heard = "" if reason else normalize(hypothesis)
+    units, heard_units = text_units(words, unit), text_units(heard, unit)
+    counts = align(units, heard_units)
     return UtteranceScore(
         id=pair.meant.id,
+        run=run,
         speaker=pair.meant.speaker,
-        group=group,
+        groups=groups or {},
         reference=meant,
         hypothesis="" if reason else hypothesis,
         reference_normalized=words,
         hypothesis_normalized=heard,
-        words=align_texts(words, heard),
-        characters=align_characters(words, heard),
+        words=counts,
+        # A normaliser that sets a blank after each character would halve the rate.
+        characters=counts if unit == "character" else align_characters(words, heard),
         reason=reason,
-        similarity=similarity or {},
+        seconds=None if seconds is None else round(seconds, 3),
+        flags=() if reason else hallucination_flags(units, heard_units, seconds),
+        measures=measures or {},
     )
-
-
-@dataclass(frozen=True)
-class ErrorRate:
-    """Errors over reference length of a whole corpus.
-
-    Attributes:
-        rate: 0.05 is 5 %; may exceed 1.
-        low: lower end of the 95 % interval, by bootstrap over utterances.
-        high: its upper end.
-        substitutions: heard as something else.
-        deletions: not heard.
-        insertions: heard and not meant.
-        length: words or characters of the references.
-    """
-
-    rate: float
-    low: float
-    high: float
-    substitutions: int
-    deletions: int
-    insertions: int
-    length: int
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over utterances with its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-    utterances: int
-
-
-def error_rate(utterances: Sequence[Counts], samples: int, seed: int) -> ErrorRate:
-    """Sum the edits and draw the interval."""
-    total = corpus_counts(utterances)
-    interval = bootstrap_ratio(
-        [counts.errors for counts in utterances], [counts.reference_length for counts in utterances], samples, seed
-    )
-    edits = (total.substitutions, total.deletions, total.insertions)
-    return ErrorRate(total.rate, interval.low, interval.high, *edits, total.reference_length)
-
-
-def mean_of(values: Sequence[float], samples: int, seed: int) -> Mean:
-    """Mean and interval of one value or more."""
-    interval = bootstrap_mean(values, samples, seed)
-    return Mean(sum(values) / len(values), interval.low, interval.high, len(values))

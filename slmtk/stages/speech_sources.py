@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -57,11 +58,13 @@ class SpeechSource:
         kind: "recordings", "codes" or "synthesis".
         name: as the user called it.
         utterances: by id, sorted.
+        codec: name of the codec of codes.
     """
 
     kind: str
     name: str
     utterances: dict[str, Spoken]
+    codec: str | None = None
 
 
 def open_speech(
@@ -81,15 +84,17 @@ def open_speech(
         CodecMismatchError: the codec that is installed is not the one that made the codes.
     """
     path = Path(source)
+    codec = None
     if (path / SYNTH_NAME).is_file():
         kind, spoken = "synthesis", _synthesised(path)
     elif (path / CODES_NAME).is_file():
-        kind, spoken = "codes", _coded(open_codes(path), device, checkpoint)
+        folder = open_codes(path)
+        kind, spoken, codec = "codes", _coded(folder, device, checkpoint), folder.spec.name
     else:
         kind, spoken = "recordings", _recorded(source, config)
     if not spoken:
         raise CorpusError(f"{source} holds no utterances")
-    return SpeechSource(kind, str(source), {item.id: item for item in sorted(spoken, key=lambda item: item.id)})
+    return SpeechSource(kind, str(source), {item.id: item for item in sorted(spoken, key=lambda item: item.id)}, codec)
 
 
 def with_references(speech: SpeechSource, path: Path) -> SpeechSource:
@@ -166,12 +171,14 @@ def _coded(folder: CodesFolder, device: str, checkpoint: Path | None) -> list[Sp
         differences = "; ".join(folder.spec.differences(codec.spec))
         raise CodecMismatchError(f"{folder.folder} was made by another codec (there, here): {differences}")
     root = Path(settings["root"]) if settings.get("root") else None
+    # Audio is read ahead in several threads, and a codec may keep buffers of its own.
+    lock = threading.Lock()
     return [
         Spoken(
             id=row.id,
             text=row.text,
             speaker=row.speaker,
-            read=functools.partial(_decode, codec, row, device),
+            read=functools.partial(_decode, codec, row, device, lock),
             reason=str(row.extra.get("reason", "")),
             reference=_existing(root, row.source),
             extra={**({"language": row.language} if row.language else {}), **row.extra},
@@ -185,14 +192,14 @@ def _existing(root: Path | None, source: str) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def _decode(codec: Codec, row: CodesRow, device: str, sample_rate: int) -> Tensor:
+def _decode(codec: Codec, row: CodesRow, device: str, lock: threading.Lock, sample_rate: int) -> Tensor:
     import torch
 
     if not row.codes.shape[1]:
         raise AudioError(f"utterance {row.id!r} has no frame of codes", kind="empty")
     codes = torch.from_numpy(row.codes.astype(np.int64))[None].to(device)
     vector = None if row.speaker_vector is None else torch.from_numpy(np.array(row.speaker_vector))[None].to(device)
-    with torch.inference_mode():
+    with lock, torch.inference_mode():
         wav = codec.decode(codes, vector)[0].float().cpu()
     # Frames pad the recording to a whole number; the tail was never recorded.
     return audio.resample(wav[: round(row.duration * codec.spec.sample_rate)], codec.spec.sample_rate, sample_rate)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from slmtk.errors import ConfigError
-from slmtk.metrics.intervals import Interval, bootstrap_mean, bootstrap_ratio
+from slmtk.metrics.intervals import Interval, bootstrap_mean, bootstrap_ratio, drawn_ratios
 
 
 def test_utterances_that_are_all_alike_leave_no_doubt():
@@ -55,3 +55,32 @@ def test_ten_thousand_utterances_take_seconds_not_minutes():
 def test_what_cannot_be_drawn_from_is_refused(arguments):
     with pytest.raises(ConfigError):
         bootstrap_ratio(*arguments)
+
+
+def test_the_weighted_draws_are_those_of_a_plain_bootstrap():
+    errors, words = np.random.default_rng(2).integers(0, 9, 300), np.random.default_rng(3).integers(1, 30, 300)
+    drawn = np.random.default_rng(7).integers(0, 300, (500, 300))
+    plain = errors[drawn].sum(axis=1) / words[drawn].sum(axis=1)
+    interval = bootstrap_ratio(errors, words, samples=500, seed=7)
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.percentile(plain, [2.5, 97.5])), abs=1e-12)
+
+
+def test_runs_that_differ_widen_the_interval_though_utterances_do_not():
+    # Two runs, 0 and 1 errors a word in every utterance: draws of two runs give 0, 0.5, 0.5 and 1.
+    assert bootstrap_ratio([[0] * 50, [1] * 50], [[1] * 50] * 2) == Interval(0.0, 1.0)
+    assert bootstrap_ratio([[0, 1] * 25] * 2, [[1] * 50] * 2) == bootstrap_ratio([0, 1] * 25, [1] * 50)
+
+
+def test_ratios_of_one_call_are_of_the_same_draws():
+    errors = np.random.default_rng(4).random((1, 40))
+    both = drawn_ratios(np.stack([errors, 2 * errors]), np.ones((2, 1, 40)), samples=50)
+    np.testing.assert_allclose(both[1], 2 * both[0])
+    runs = drawn_ratios(np.stack([errors] * 2, axis=1), np.ones((1, 2, 40)), samples=50, stream=1)
+    np.testing.assert_allclose(runs[0], both[0])  # other runs, which are alike; the same utterances
+
+
+def test_another_stream_draws_other_runs():
+    values, ones = np.array([[[0.0] * 5, [1.0] * 5]]), np.ones((1, 2, 5))
+    first, same, other = (drawn_ratios(values, ones, samples=50, stream=stream)[0] for stream in (0, 0, 1))
+    assert (first == same).all()
+    assert (first != other).any()

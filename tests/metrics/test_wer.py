@@ -7,7 +7,17 @@ import random
 import jiwer
 import pytest
 
-from slmtk.metrics.wer import Counts, align, align_characters, align_texts, all_deleted, corpus_counts, mean_rate
+from slmtk.metrics.normalize import get_normalizer
+from slmtk.metrics.wer import (
+    Counts,
+    align,
+    align_characters,
+    align_texts,
+    all_deleted,
+    corpus_counts,
+    mean_rate,
+    text_units,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +73,32 @@ def test_counts_equal_jiwers_on_random_texts():
             assert ours == Counts(theirs.substitutions, theirs.deletions, theirs.insertions, theirs.hits)
     ours = corpus_counts(align_texts(r, h) for r, h in zip(texts[::2], texts[1::2], strict=True))
     assert ours.rate == pytest.approx(jiwer.wer(texts[::2], texts[1::2]))
+
+
+def test_words_are_compared_whole_and_exactly():
+    # Hashes of strings could collide, and rapidfuzz takes a string of one character for its number.
+    assert align(["a", "b"], ["ab"]) == Counts(substitutions=1, deletions=1)
+    assert align(["-1"], ["-2"]) == Counts(substitutions=1)
+
+
+def test_units_are_words_or_characters_without_blanks():
+    assert text_units("go on") == ["go", "on"]
+    assert text_units("你 好 吗", "character") == text_units("你好吗", "character") == ["你", "好", "吗"]
+
+
+def test_wer_and_cer_of_200_sentences_equal_jiwers_on_the_same_normalised_strings():
+    generator = random.Random(5)
+    words = ["Mr.", "doesn't", "like", "fifty-two", "colours,", "it's", "50%", "twenty", "one", "uh", "the", "a"]
+    pairs = []
+    for _ in range(200):
+        reference = generator.choices(words, k=generator.randint(1, 15))
+        hypothesis = [generator.choice([word, word, word, "", generator.choice(words)]) for word in reference]
+        pairs.append((" ".join(reference), " ".join(hypothesis)))
+    normalize = get_normalizer("whisper-english")
+    normalized = [(normalize(reference), normalize(hypothesis)) for reference, hypothesis in pairs]
+    references, hypotheses = map(list, zip(*[pair for pair in normalized if pair[0]], strict=True))  # jiwer needs one
+    kept = list(zip(references, hypotheses, strict=True))
+    assert len(kept) > 190
+    assert corpus_counts(align_texts(*pair) for pair in kept).rate == jiwer.wer(references, hypotheses)
+    assert corpus_counts(align_characters(*pair) for pair in kept).rate == jiwer.cer(references, hypotheses)
+    assert [align_texts(*pair).rate for pair in kept] == [jiwer.wer(*pair) for pair in kept]

@@ -3,81 +3,30 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
+from helpers.known_speech import (
+    LevelRecognizer,
+    LoudMeasures,
+    edits,
+    score,
+    utterance_lines,
+    write_corpus,
+    write_synth,
+    write_wav,
+)
 
 from slmtk import audio
-from slmtk.asr.base import Recognizer
-from slmtk.errors import AudioError, ConfigError, CorpusError, FormatError
-from slmtk.progress import SilentProgress
+from slmtk.errors import ConfigError, CorpusError, FormatError
 from slmtk.stages import eval_wer as stage
-from slmtk.stages import voice_scores
-from slmtk.stages.eval_wer import EvalConfig, EvalReport, eval_wer
-
-TEXTS = ["go on home", "go on", "stay", "go on home now"]
-
-
-class LevelRecognizer(Recognizer):
-    """Hears text n of `TEXTS` in a constant of n tenths."""
-
-    name = "levels"
-
-    @classmethod
-    def create(cls, *, model=None, grammar=None, device="cpu"):
-        return cls()
-
-    def transcribe(self, wavs):
-        return [TEXTS[round(float(wav[100]) * 10)] for wav in wavs]
-
-
-class LevelEncoder:
-    """Points to the east for positive levels up to 0.15, to the north above; the quietest has no voice."""
-
-    name, dim, sample_rate = "compass", 2, 16_000
-
-    def embed(self, wav):
-        level = round(float(wav[100]), 1)
-        if level == 0:
-            raise AudioError("silent", kind="empty")
-        return torch.tensor([1.0, 0.0]) if level < 0.15 else torch.tensor([0.6, 0.8])
+from slmtk.stages.eval_wer import EvalConfig
 
 
 @pytest.fixture(autouse=True)
 def known_engines(monkeypatch):
     monkeypatch.setattr(stage, "load_recognizer", lambda *_, **__: LevelRecognizer())
-    monkeypatch.setattr(voice_scores, "load_speaker_encoder", lambda *_, **__: LevelEncoder())
-
-
-def write_wav(path: Path, heard: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    audio.write(path, torch.full((8000,), heard / 10), 16_000)
-
-
-def write_corpus(root: Path, utterances: dict[str, tuple[str | None, int]]) -> Path:
-    """A folder of recordings: id -> (text beside it, which of TEXTS is heard in it)."""
-    for name, (text, heard) in utterances.items():
-        write_wav(root / f"{name}.wav", heard)
-        if text is not None:
-            (root / f"{name}.txt").write_text(text)
-    return root
-
-
-def write_synth(root: Path, lines: list[dict]) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    defaults = {"speaker": "s", "reference": None, "reason": "", "seconds_audio": 0.5, "seconds_wall": 0.1, "steps": 9}
-    (root / "synth.jsonl").write_text("".join(json.dumps({**defaults, **line}) + "\n" for line in lines))
-    return root
-
-
-def score(ref: Path, hyp: Path | None, tmp_path: Path, **settings) -> EvalReport:
-    return eval_wer(ref, hyp, tmp_path / "scores", EvalConfig(device="cpu", **settings), SilentProgress())
-
-
-def edits(report: EvalReport) -> tuple[int, int, int, int]:
-    return report.wer.substitutions, report.wer.deletions, report.wer.insertions, report.words
+    monkeypatch.setattr(stage, "SpeechMeasures", LoudMeasures)
 
 
 def test_recordings_are_scored_against_their_own_texts(tmp_path):
@@ -90,7 +39,7 @@ def test_recordings_are_scored_against_their_own_texts(tmp_path):
     # "up" -> "go on": two letters for two others, and three more.
     assert (report.cer.substitutions, report.cer.insertions, report.cer.length) == (2, 3, len("go on home") + 2)
     assert report.success_rate == 1.0
-    assert report.similarity == {}
+    assert (report.headline["name"], report.headline["mean"]) == ("wer", report.wer.rate)
 
 
 def test_failures_delete_every_word_and_are_counted_by_reason(tmp_path):
@@ -149,18 +98,23 @@ def test_a_file_that_cannot_be_read_fails_and_is_told_apart(tmp_path):
     assert edits(report) == (0, 1, 0, 3)
 
 
-def test_voices_are_compared_with_the_reference_and_with_the_original(tmp_path):
-    ref = write_corpus(tmp_path / "ref", {"a": ("go on", 1), "b": ("go on", 2), "c": ("go on home", 1)})
-    for name, heard in (("a", 1), ("b", 1), ("c", 0), ("clip", 1)):
-        write_wav(tmp_path / f"syn/wav/{name}.wav", heard)
-    clip = str(tmp_path / "syn/wav/clip.wav")
-    lines = [{"id": name, "text": "-", "wav": f"wav/{name}.wav", "reference": clip} for name in "abc"]
-    report = score(ref, write_synth(tmp_path / "syn", lines), tmp_path)
-    # a and b sound like the clip; b's original lies at cosine 0.6; c has no voice and is not in the means.
-    assert report.similarity["compass to reference"].mean == pytest.approx(1.0)
-    assert report.similarity["compass to original"].mean == pytest.approx(0.8)
-    assert [mean.utterances for mean in report.similarity.values()] == [2, 2]
-    assert score(ref, tmp_path / "syn", tmp_path, similarity=False).similarity == {}
+def test_measures_are_means_over_the_utterances_that_could_be_judged(tmp_path):
+    ref = write_corpus(tmp_path / "ref", {"a": ("go on", 1), "b": ("stay", 2), "c": ("go on home", 0)})
+    report = score(ref, None, tmp_path)
+    assert (report.measures["level"].mean, report.measures["level"].utterances) == (pytest.approx(0.15), 2)
+    assert report.not_measured == {"level: silence": 1}
+    assert [line["measures"].get("level") for line in utterance_lines(tmp_path)] == [0.1, 0.2, None]
+    assert score(ref, None, tmp_path, similarity=False).measures == {}
+    both = score(ref, None, tmp_path, similarity=False, measures=("sim-o", "mcd"))
+    assert set(both.measures) == {"level", "has original"}
+
+
+def test_only_other_speech_than_the_texts_own_has_an_original_to_compare_with(tmp_path):
+    ref = write_corpus(tmp_path / "ref", {"a": ("go on", 1)})
+    hyp = write_corpus(tmp_path / "hyp", {"a": (None, 1)})
+    report = score(ref, hyp, tmp_path, ceilings=(("recordings", str(ref)),))
+    assert report.measures["has original"].mean == 1.0
+    assert report.ceilings["recordings"].measures["has original"].mean == 0.0
 
 
 def test_files_hold_the_report_and_a_line_an_utterance(tmp_path):
@@ -181,15 +135,14 @@ def test_a_limit_takes_utterances_from_everywhere_and_groups_are_scored_apart(tm
     for name, heard, _ in rows:
         write_wav(tmp_path / f"corpus/{name}.wav", heard)
     table.write_text("path,text,side\n" + "".join(f"{name}.wav,go on,{side}\n" for name, _, side in rows))
-    report = score(table, None, tmp_path, group_by="side")
+    report = score(table, None, tmp_path, group_by=("side",))
     # Of each side's now, on are heard with an insertion: 2 errors of 8 words.
-    assert {name: (group.utterances, group.wer) for name, group in report.groups.items()} == {
+    assert {name: (group.utterances, group.wer) for name, group in report.groups["side"].items()} == {
         "left": (4, 0.25),
         "right": (4, 0.25),
     }
     assert score(table, None, tmp_path, limit=2).utterances == 2
-    ids = [json.loads(line)["id"] for line in (tmp_path / "scores/utterances.jsonl").read_text().splitlines()]
-    assert ids == ["u0", "u4"]
+    assert [line["id"] for line in utterance_lines(tmp_path)] == ["u0", "u4"]
 
 
 def test_codes_are_decoded_by_their_codec(tmp_path, monkeypatch):
@@ -234,7 +187,17 @@ def test_a_damaged_line_of_a_synthesis_is_named(tmp_path):
         score(tmp_path / "syn", None, tmp_path)
 
 
-@pytest.mark.parametrize("settings", [{"limit": 0}, {"bootstrap_samples": 0}, {"workers": 0}, {"normalizer": "x"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"limit": 0},
+        {"bootstrap_samples": 0},
+        {"workers": 0},
+        {"worst": -1},
+        {"normalizer": "x"},
+        {"measures": ("mos",)},
+    ],
+)
 def test_settings_that_cannot_be_used_are_refused(settings):
     with pytest.raises(ConfigError):
         EvalConfig(**settings)
@@ -245,12 +208,12 @@ def test_the_command_prints_json_and_says_by_its_status_whether_all_was_read(tmp
 
     monkeypatch.chdir(tmp_path)
     write_corpus(tmp_path / "ref", {"a": ("go on", 1), "b": ("go on", 1)})
-    done = CliRunner().invoke(command, ["ref", "--no-similarity", "--device", "cpu", "--workers", "1"])
+    done = CliRunner().invoke(command, ["ref", "--no-similarity", "--no-cache", "--device", "cpu", "--workers", "1"])
     assert done.exit_code == 0
     assert json.loads(done.stdout)["wer"]["rate"] == 0.0
     assert (tmp_path / "scores/ref/scores.json").is_file()
     (tmp_path / "ref/b.wav").write_bytes(b"")
-    again = CliRunner().invoke(command, ["ref", "--out", "there", "--device", "cpu"])
+    again = CliRunner().invoke(command, ["ref", "--out", "there", "--device", "cpu", "--no-cache"])
     assert again.exit_code == 3
     assert (tmp_path / "there/utterances.jsonl").is_file()
 

@@ -37,6 +37,21 @@ from slmtk.cli._output import print_report
     help='Lines {"id": utterance, "question": text}: those utterances become spoken answers.',
 )
 @click.option(
+    "--spoken-questions",
+    type=MadeBefore(file_okay=False),
+    multiple=True,
+    metavar="CODES",
+    help="Codes of the questions asked aloud, under the question_id of --questions or the answer's id (repeatable).",
+)
+@click.option(
+    "--answer-task",
+    "answer_tasks",
+    type=click.Choice(("qa", "sqa", "qa-speech", "sqa-speech")),
+    multiple=True,
+    help="What each answer teaches: to answer a written (qa) or spoken (sqa) question, first in writing or in speech "
+    "alone (repeatable).  [default: qa, with --spoken-questions also sqa]",
+)
+@click.option(
     "--text",
     "texts",
     type=MadeBefore(dir_okay=False),

@@ -30,7 +30,7 @@ from slmtk.cli._output import print_report
 @click.option(
     "--task",
     "tasks",
-    type=click.Choice(["tts", "asr", "text", "qa"]),
+    type=click.Choice(["tts", "asr", "text", "qa", "sqa", "qa-speech", "sqa-speech"]),
     multiple=True,
     default=("tts",),
     show_default=True,

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slmtk.data.prompts import ANSWER_TASKS
+
 _TASKS = {
     "tts": "text-to-speech",
-    "qa": "question-answering",
+    **dict.fromkeys(ANSWER_TASKS, "question-answering"),
     "asr": "automatic-speech-recognition",
     "text": "text-generation",
 }

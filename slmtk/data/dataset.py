@@ -32,7 +32,7 @@ class DatasetFolder:
         info: its ``slmtk.json``.
         spec: the codec of all codes.
         vocabulary: the ids a model of this dataset uses.
-        tasks: those that occur: "tts", "qa", "asr", "text".
+        tasks: those that occur, of `slmtk.data.prompts.TASKS`.
         speakers: whose speaker vectors the rows have.
     """
 

@@ -46,10 +46,9 @@ class DatasetRow:
 
     Attributes:
         id: the utterance's, unique in the dataset.
-        task: "tts" (read the text), "qa" (answer the question), "asr" (write the speech down) or "text"; on disk also
-            several of them, as "tts+asr".
+        task: one of `slmtk.data.prompts.TASKS`; on disk also several of them, as "tts+asr".
         text: what is said, normalised; for "text" the response, as it was written.
-        question: what was asked, for "qa"; the instruction, if any, for "text".
+        question: what was asked, for answers; the instruction, if any, for "text".
         codes: int64 [K, T]; T is 0 for "text".
         speaker_vector: float32 [D], None if there is none.
         speaker: the corpus's name of the speaker.
@@ -57,6 +56,7 @@ class DatasetRow:
         num_text_tokens: tokens of text and question, without the prompt's own words.
         duration: seconds of audio.
         timbre: float32 [D'], the codec's own vector where ``speaker_vector`` is another encoder's; else None.
+        question_codes: int64 [K, T''], the spoken question; None if there is none.
     """
 
     id: str
@@ -70,14 +70,29 @@ class DatasetRow:
     num_text_tokens: int
     duration: float
     timbre: NDArray[np.float32] | None = None
+    question_codes: NDArray[np.int64] | None = None
+
+    @property
+    def num_question_frames(self) -> int:
+        """T'' of the spoken question, 0 if there is none."""
+        return 0 if self.question_codes is None else self.question_codes.shape[1]
 
     def codec_vector(self, speakers: SpeakerVectors) -> NDArray[np.float32] | None:
         """The vector that the codec decodes with, float32 [D']; None if it takes none."""
         return self.speaker_vector if speakers.encoder == "codec" else self.timbre
 
 
-def dataset_schema(spec: CodecSpec, speakers: SpeakerVectors | None = None) -> pa.Schema:
-    """Return the columns of a dataset's Parquet files, in order; without ``speakers`` its vectors are the codec's."""
+def dataset_schema(
+    spec: CodecSpec, speakers: SpeakerVectors | None = None, *, spoken_questions: bool = False
+) -> pa.Schema:
+    """Return the columns of a dataset's Parquet files, in order.
+
+    Args:
+        spec: of the codec.
+        speakers: whose speaker vectors; None for the codec's.
+        spoken_questions: questions have codes of their own. These columns come last, and a dataset without spoken
+            questions has none of them.
+    """
     import pyarrow as pa
 
     speakers = speakers or SpeakerVectors.of_codec(spec)
@@ -90,4 +105,6 @@ def dataset_schema(spec: CodecSpec, speakers: SpeakerVectors | None = None) -> p
         columns.append(("speaker_vector", pa.list_(pa.float32(), speakers.dim)))
     if spec.speaker_dim and speakers.encoder != "codec":
         columns.append(("timbre", pa.list_(pa.float32(), spec.speaker_dim)))
+    if spoken_questions:
+        columns += [("question_codes", pa.list_(code_type)), ("num_question_frames", pa.int32())]
     return pa.schema(columns)

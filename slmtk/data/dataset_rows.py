@@ -30,6 +30,7 @@ class DatasetRows:
 
     Attributes:
         num_frames: int32 [n], T of each.
+        num_question_frames: int32 [n], T'' of each one's spoken question.
         num_text_tokens: int32 [n].
         speakers: of each; None where nobody said who it is.
         tasks: of each.
@@ -49,16 +50,20 @@ class DatasetRows:
         self._cache: OrderedDict[int, _Group] = OrderedDict()
         self._places: list[tuple[Path, int]] = []
         sizes: list[int] = []
-        columns: dict[str, list[NDArray[np.int32]]] = {"num_frames": [], "num_text_tokens": []}
+        columns: dict[str, list[NDArray[np.int32]]] = {
+            name: [] for name in ("num_frames", "num_text_tokens", "num_question_frames")
+        }
         names = {"speaker": NamesBuilder(), "task": NamesBuilder()}
         for path in files:
             part = open_part(path, spec, speakers)
             for group in range(part.metadata.num_row_groups):
                 self._places.append((path, group))
                 sizes.append(part.metadata.row_group(group).num_rows)
-            for batch in part.iter_batches(_SMALL_ROWS, columns=[*columns, *names]):
+            there = [name for name in columns if name in part.schema_arrow.names]
+            for batch in part.iter_batches(_SMALL_ROWS, columns=[*there, *names]):
                 for name, pieces in columns.items():
-                    pieces.append(batch.column(name).to_numpy())
+                    nothing = np.zeros(batch.num_rows, np.int32)
+                    pieces.append(batch.column(name).to_numpy() if name in there else nothing)
                 for name, builder in names.items():
                     builder.add(batch.column(name))
         starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -67,7 +72,7 @@ class DatasetRows:
         tasks = names["task"].build()
         self.utterances, self.tasks = _expand(tasks)
         self.group_starts = np.searchsorted(self.utterances, starts).astype(np.int64)
-        self.num_frames, self.num_text_tokens = (
+        self.num_frames, self.num_text_tokens, self.num_question_frames = (
             np.concatenate([np.zeros(0, np.int32), *pieces])[self.utterances] for pieces in columns.values()
         )
         self.speakers = names["speaker"].build().take(self.utterances)
@@ -134,27 +139,37 @@ class _Group:
         self._spec = spec
         self.nbytes = int(table.nbytes)
         self._table = table.combine_chunks()
-        codes = self._table["codes"].chunk(0)
-        self._offsets = codes.offsets.to_numpy()
-        self._codes = codes.values.to_numpy()
+        columns = [name for name in ("codes", "question_codes") if name in table.column_names]
+        lists = {name: self._table[name].chunk(0) for name in columns}
+        self._flat = {name: (column.offsets.to_numpy(), column.values.to_numpy()) for name, column in lists.items()}
 
     def row(self, place: int, task: str) -> DatasetRow:
         values = {
             name: self._table[name][place].as_py()
             for name in ("id", "text", "question", "speaker", "num_frames", "num_text_tokens", "duration")
         }
-        flat = self._codes[self._offsets[place] : self._offsets[place + 1]]
-        frames, streams = values["num_frames"], self._spec.num_codebooks
-        if len(flat) != frames * streams:
-            raise FormatError(f"row {values['id']!r} has {len(flat)} codes; expected {frames} frames of {streams}")
-        codes = np.ascontiguousarray(flat.reshape(frames, streams).T, dtype=np.int64)
         return DatasetRow(
-            codes=codes,
+            codes=self._codes("codes", "num_frames", place),
+            question_codes=self._question(place),
             task=task,
             speaker_vector=self._vector("speaker_vector", place),
             timbre=self._vector("timbre", place),
             **values,
         )
+
+    def _question(self, place: int) -> NDArray[np.int64] | None:
+        if "question_codes" not in self._flat or not self._table["question_codes"][place].is_valid:
+            return None
+        return self._codes("question_codes", "num_question_frames", place)
+
+    def _codes(self, column: str, count: str, place: int) -> NDArray[np.int64]:
+        offsets, values = self._flat[column]
+        flat = values[offsets[place] : offsets[place + 1]]
+        frames, streams = self._table[count][place].as_py(), self._spec.num_codebooks
+        if len(flat) != frames * streams:
+            name = self._table["id"][place].as_py()
+            raise FormatError(f"row {name!r} has {len(flat)} {column}; expected {frames} frames of {streams}")
+        return np.ascontiguousarray(flat.reshape(frames, streams).T, dtype=np.int64)
 
     def _vector(self, column: str, place: int) -> NDArray[np.float32] | None:
         if column not in self._table.column_names:
@@ -179,7 +194,8 @@ def open_part(path: Path, spec: CodecSpec, speakers: SpeakerVectors) -> Any:
     except (pa.ArrowInvalid, OSError) as error:
         raise FormatError(f"{path} is damaged: {error}; build the dataset again") from error
     schema = part.schema_arrow
-    if not schema.equals(dataset_schema(spec, speakers)):
+    spoken = "question_codes" in schema.names
+    if not schema.equals(dataset_schema(spec, speakers, spoken_questions=spoken)):
         raise FormatError(f"{path} has other columns than a dataset of codec {spec.name!r}: {schema.names}")
     stored = json.loads((schema.metadata or {}).get(METADATA_KEY, b"{}"))
     if stored.get("codec") != spec.to_dict():

@@ -52,10 +52,15 @@ class SplitStats:
 class DatasetWriter:
     """Takes rows in order and writes each split's files; each appears under its name when it is whole."""
 
-    def __init__(self, out: Path, spec: CodecSpec, speakers: SpeakerVectors | None = None) -> None:
-        """Write into the folder ``out``, which exists; without ``speakers`` the rows' vectors are the codec's."""
+    def __init__(
+        self, out: Path, spec: CodecSpec, speakers: SpeakerVectors | None = None, *, spoken_questions: bool = False
+    ) -> None:
+        """Write into the folder ``out``, which exists; without ``speakers`` the rows' vectors are the codec's.
+
+        Rows with codes of a spoken question need ``spoken_questions``.
+        """
         speakers = speakers or SpeakerVectors.of_codec(spec)
-        self._splits = {split: _SplitWriter(out, split, spec, speakers) for split in SPLITS}
+        self._splits = {split: _SplitWriter(out, split, spec, speakers, spoken_questions) for split in SPLITS}
 
     def add(self, split: str, row: DatasetRow) -> None:
         """Append ``row`` to ``split``.
@@ -76,10 +81,13 @@ class DatasetWriter:
 
 
 class _SplitWriter:
-    def __init__(self, out: Path, split: str, spec: CodecSpec, speakers: SpeakerVectors) -> None:
+    def __init__(
+        self, out: Path, split: str, spec: CodecSpec, speakers: SpeakerVectors, spoken_questions: bool
+    ) -> None:
         self._out, self._split, self._spec, self._vectors = out, split, spec, speakers
         stored = json.dumps({"format": 1, "codec": spec.to_dict()}, sort_keys=True, ensure_ascii=False)
-        self._schema = dataset_schema(spec, speakers).with_metadata({METADATA_KEY: stored.encode()})
+        schema = dataset_schema(spec, speakers, spoken_questions=spoken_questions)
+        self._schema = schema.with_metadata({METADATA_KEY: stored.encode()})
         self._stats = SplitStats()
         self._speakers: set[str] = set()
         self._buffer: list[DatasetRow] = []
@@ -94,6 +102,7 @@ class _SplitWriter:
         width = 0 if row.speaker_vector is None else len(row.speaker_vector)
         if width not in (0, self._vectors.dim):
             raise FormatError(f"row {row.id!r} has a speaker vector of {width}; expected {self._vectors.dim}")
+        self._check_question(row)
         self._buffer.append(row)
         self._stats.rows += 1
         for task in row.task.split(TASK_JOIN):
@@ -105,6 +114,15 @@ class _SplitWriter:
             self._speakers.add(row.speaker)
         if len(self._buffer) == _ROW_GROUP:
             self._flush()
+
+    def _check_question(self, row: DatasetRow) -> None:
+        if row.question_codes is None:
+            return
+        if "question_codes" not in self._schema.names:
+            raise FormatError(f"row {row.id!r} has a spoken question, and this dataset has no column for it")
+        if row.question_codes.ndim != 2 or row.question_codes.shape[0] != self._spec.num_codebooks:
+            shape = list(row.question_codes.shape)
+            raise FormatError(f"row {row.id!r} has question codes {shape}; expected [{self._spec.num_codebooks}, T]")
 
     def close(self) -> SplitStats:
         self._flush()
@@ -129,7 +147,7 @@ class _SplitWriter:
             self._parquet = pq.ParquetWriter(self._temporary, self._schema, **_settings(self._schema))
         self._parquet.write_table(_to_table(self._buffer, self._schema), row_group_size=_ROW_GROUP)
         self._part_rows += len(self._buffer)
-        self._part_codes += sum(row.codes.size + len(row.text) for row in self._buffer)
+        self._part_codes += sum(_weight(row) for row in self._buffer)
         self._buffer = []
         if self._part_codes >= _PART_CODES:
             self._finish_part()
@@ -148,9 +166,15 @@ class _SplitWriter:
         self._part_rows = self._part_codes = 0
 
 
+def _weight(row: DatasetRow) -> int:
+    return row.codes.size + len(row.text) + (0 if row.question_codes is None else row.question_codes.size)
+
+
 def _settings(schema: pa.Schema) -> dict[str, Any]:
     # Dictionary indices are bit-packed: 10 bits a code, where plain uint16 would be stored as 32 bits.
     dictionary = ["task", "speaker", "codes.list.element"]
+    if "question_codes" in schema.names:
+        dictionary.append("question_codes.list.element")
     planes = [f"{name}.list.element" for name in ("speaker_vector", "timbre") if name in schema.names]
     return {
         "version": "2.6",
@@ -169,8 +193,8 @@ def _to_table(rows: Sequence[DatasetRow], schema: pa.Schema) -> pa.Table:
 
     arrays = []
     for column in schema:
-        if column.name == "codes":
-            arrays.append(_codes(rows, column.type))
+        if column.name in ("codes", "question_codes"):
+            arrays.append(_codes([getattr(row, column.name) for row in rows], column.type))
         elif column.name in ("speaker_vector", "timbre"):
             arrays.append(_vectors([getattr(row, column.name) for row in rows], column.type.list_size))
         else:
@@ -178,12 +202,15 @@ def _to_table(rows: Sequence[DatasetRow], schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def _codes(rows: Sequence[DatasetRow], kind: pa.ListType) -> pa.ListArray:
+def _codes(codes: Sequence[NDArray[np.int64] | None], kind: pa.ListType) -> pa.ListArray:
     import pyarrow as pa
 
-    offsets = np.concatenate([[0], np.cumsum([row.codes.size for row in rows])]).astype(np.int32)
-    values = np.concatenate([row.codes.T.reshape(-1) for row in rows]).astype(kind.value_type.to_pandas_dtype())
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=kind)
+    flat = [np.zeros(0, np.int64) if one is None else one.T.reshape(-1) for one in codes]
+    offsets = np.concatenate([[0], np.cumsum([len(one) for one in flat])]).astype(np.int32)
+    values = np.concatenate(flat).astype(kind.value_type.to_pandas_dtype())
+    missing = np.array([one is None for one in codes])
+    mask = pa.array(missing) if missing.any() else None
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values), type=kind, mask=mask)
 
 
 def _vectors(vectors: Sequence[NDArray[np.float32] | None], width: int) -> pa.FixedSizeListArray:

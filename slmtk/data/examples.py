@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from slmtk.data.dataset_columns import DatasetRow
-from slmtk.data.prompts import SPEAKING_TASKS, Prompt, Words, asr_prompt, qa_prompt, text_prompt, tts_prompt
+from slmtk.data.prompts import (
+    ANSWER_TASKS,
+    HEARING_TASKS,
+    SPEAKING_TASKS,
+    SPEECH_ALONE,
+    Prompt,
+    Words,
+    asr_prompt,
+    qa_prompt,
+    text_prompt,
+    tts_prompt,
+)
 from slmtk.data.text_tokenizer import TextTokenizer
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.errors import ConfigError
@@ -57,7 +68,7 @@ def row_example(
 
     Args:
         row: what is learnt.
-        reference: whose voice it is to be said in, for a row that is spoken ("tts", "qa"); not used otherwise.
+        reference: whose voice it is to be said in, for a row that is spoken; not used otherwise.
         tokenizer: the vocabulary's.
         vocabulary: of the model.
         layout: of the model.
@@ -65,7 +76,8 @@ def row_example(
         reference_prompt: the reference's codes stand in that place, `REFERENCE_SECONDS` of them at most.
 
     Raises:
-        ConfigError: the row needs a reference's vector or codes and there are none, or its task is unknown.
+        ConfigError: the row needs a reference's vector or codes, or those of its question, and there are none, or its
+            task is unknown.
         FormatError: its text is not Unicode text.
     """
     prompt = row_prompt(row, tokenizer, vocabulary, speaker_aware=speaker_aware, reference_prompt=reference_prompt)
@@ -79,7 +91,12 @@ def row_example(
         if vector is None:
             raise ConfigError(f"row {row.id!r} has no speaker vector; train without --speaker-aware")
         speaker = torch.from_numpy(np.array(vector, dtype=np.float32))
-    example = make_example(prompt, _tensor(row.codes), vocabulary, layout, speaker, clip)
+    question = None
+    if row.task in HEARING_TASKS:
+        if row.question_codes is None:
+            raise ConfigError(f"row {row.id!r} has no spoken question; build the dataset with --spoken-questions")
+        question = _tensor(row.question_codes)
+    example = make_example(prompt, _tensor(row.codes), vocabulary, layout, speaker, clip, question)
     return replace(example, id=row.id)
 
 
@@ -101,10 +118,11 @@ def row_prompt(
         return tts_prompt(
             row.text, tokenizer, vocabulary, speaker_aware=speaker_aware, reference_prompt=reference_prompt
         )
-    if row.task == "qa":
-        question = row.question or ""
+    if row.task in ANSWER_TASKS:
+        question = None if row.task in HEARING_TASKS else row.question or ""
+        text = None if row.task in SPEECH_ALONE else row.text
         return qa_prompt(
-            question, row.text, tokenizer, vocabulary, speaker_aware=speaker_aware, reference_prompt=reference_prompt
+            question, text, tokenizer, vocabulary, speaker_aware=speaker_aware, reference_prompt=reference_prompt
         )
     if row.task == "asr":
         return asr_prompt(row.text, tokenizer, vocabulary)
@@ -125,6 +143,7 @@ def make_example(
     layout: Layout,
     speaker: Tensor | None = None,
     reference: Tensor | None = None,
+    question: Tensor | None = None,
 ) -> Example:
     """Follow ``prompt``, with codes where it says so.
 
@@ -135,6 +154,7 @@ def make_example(
         layout: says which codes are one step.
         speaker: float32 [D] for the prompt's placeholder.
         reference: int64 [K, T'], for a prompt that gives a voice by its codes.
+        question: int64 [K, T''], for a prompt that asks by speech.
 
     Returns:
         the example. Its labels stand at the position of the token itself, not yet shifted: ``<sosp>`` is a text label
@@ -143,17 +163,54 @@ def make_example(
 
     Raises:
         ShapeError: the codes have another K than the layout.
-        ConfigError: the prompt asks for a reference's codes and there are none.
+        ConfigError: the prompt asks for a reference's or a question's codes and there are none.
     """
     pieces = []
+    words, length, placeholder = 0, 0, -1
     for part in prompt.parts:
         if isinstance(part, Words):
+            if prompt.placeholder is not None and 0 <= prompt.placeholder - words < len(part.ids):
+                placeholder = length + prompt.placeholder - words
+            words += len(part.ids)
             pieces.append(_words(part, layout))
         else:
-            pieces.append(_speech(_codes_of(part.of, codes, reference), part.loss, vocabulary, layout))
+            pieces.append(_speech(_codes_of(part.of, codes, reference, question), part.loss, vocabulary, layout))
+        length += len(pieces[-1][0])
     input_ids, text_labels, speech_labels = (torch.cat(column) for column in zip(*pieces, strict=True))
-    placeholder = -1 if prompt.placeholder is None else prompt.placeholder
     return Example(input_ids, text_labels, speech_labels, placeholder, speaker)
+
+
+def prompt_start(
+    prompt: Prompt,
+    vocabulary: Vocabulary,
+    layout: Layout,
+    codes: Tensor | None = None,
+    reference: Tensor | None = None,
+    question: Tensor | None = None,
+) -> tuple[Tensor, int | None]:
+    """Return a prompt that is to be gone on from (`slmtk.data.prompts.prefix_prompt`) as a model reads it.
+
+    Args:
+        prompt: words and places of codes.
+        vocabulary: of the model.
+        layout: of the model.
+        codes: int64 [K, T] to be recognised, for "asr".
+        reference: int64 [K, T'], for a prompt that gives a voice by its codes.
+        question: int64 [K, T''], for "sqa".
+
+    Returns:
+        its ids, int64 [L, H], and the position of ``<|placeholder|>`` among them, None if there is none.
+
+    Raises:
+        ShapeError: codes have another K than the layout.
+        ConfigError: the prompt asks for codes that are not given.
+    """
+    if codes is None and any(not isinstance(part, Words) and part.of == "row" for part in prompt.parts):
+        raise ConfigError("this prompt asks for codes to recognise, and none were given")
+    nothing = torch.zeros(layout.num_codebooks, 0, dtype=torch.int64)
+    own = nothing if codes is None else codes
+    made = make_example(prompt, own, vocabulary, layout, reference=reference, question=question)
+    return made.input_ids, None if made.placeholder < 0 else made.placeholder
 
 
 def prompt_steps(
@@ -163,23 +220,8 @@ def prompt_steps(
     codes: Tensor | None = None,
     reference: Tensor | None = None,
 ) -> Tensor:
-    """Return the ids of a prompt that is to be gone on from (`slmtk.data.prompts.prefix_prompt`): int64 [L, H].
-
-    Args:
-        prompt: words and places of codes.
-        vocabulary: of the model.
-        layout: of the model.
-        codes: int64 [K, T] to be recognised, for "asr".
-        reference: int64 [K, T'], for a prompt that gives a voice by its codes.
-
-    Raises:
-        ShapeError: codes have another K than the layout.
-        ConfigError: the prompt asks for codes that are not given.
-    """
-    if codes is None and any(not isinstance(part, Words) and part.of == "row" for part in prompt.parts):
-        raise ConfigError("this prompt asks for codes to recognise, and none were given")
-    nothing = torch.zeros(layout.num_codebooks, 0, dtype=torch.int64)
-    return make_example(prompt, nothing if codes is None else codes, vocabulary, layout, reference=reference).input_ids
+    """Return the ids of `prompt_start` alone, int64 [L, H]; it raises the same."""
+    return prompt_start(prompt, vocabulary, layout, codes, reference)[0]
 
 
 def step_ids(steps: Tensor, vocabulary: Vocabulary, layout: Layout) -> Tensor:
@@ -232,9 +274,13 @@ def _speech(codes: Tensor, loss: bool, vocabulary: Vocabulary, layout: Layout) -
     return ids, text, speech
 
 
-def _codes_of(whose: str, codes: Tensor, reference: Tensor | None) -> Tensor:
+def _codes_of(whose: str, codes: Tensor, reference: Tensor | None, question: Tensor | None) -> Tensor:
     if whose == "row":
         return codes
+    if whose == "question":
+        if question is None:
+            raise ConfigError("this prompt asks by the codes of a spoken question, and none were given")
+        return question
     if reference is None:
         raise ConfigError("this prompt gives a voice by the codes of a reference, and none were given")
     return reference

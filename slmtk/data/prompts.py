@@ -1,22 +1,31 @@
 """Text -> the token ids around an utterance's codes: prompts are put together from ids, never parsed from text.
 
-Templates and normalisation are those of arXiv 2506.12537's released code; the question-answer template is ours.
+Templates and normalisation are those of arXiv 2506.12537's released code; the question-answer templates are ours.
 The words between two control tokens are tokenised as one string, because the released models saw them so.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from slmtk.data.text_tokenizer import TextTokenizer
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.errors import ConfigError
 
-TASKS = ("tts", "qa", "asr", "text")
-SPEAKING_TASKS = ("tts", "qa")
+ANSWER_TASKS = ("qa", "sqa", "qa-speech", "sqa-speech")
+"""Spoken answers to questions: written ("qa") or spoken ones ("sqa"); first written or, "-speech", in speech alone."""
+HEARING_TASKS = ("sqa", "sqa-speech")
+"""Those whose question is heard."""
+SPEECH_ALONE = ("qa-speech", "sqa-speech")
+"""Those whose answer has no text."""
+TASKS = ("tts", *ANSWER_TASKS, "asr", "text")
+SPEAKING_TASKS = ("tts", *ANSWER_TASKS)
 """Tasks whose answer is speech, in a voice that a speaker-aware model is told."""
 SPEECH_FOLLOWS = "The speech is: "
 TEXT_FOLLOWS = "The text is: "
+ALONE = " Answer in speech alone."
 SPEAKER_FOLLOWS = " You should speak like: "
 BEHIND_SPEECH = ".\n\n"
 BEHIND_TEXT = "\n\n"
@@ -40,12 +49,16 @@ class Stretch:
     """Speech: its codes and ``<eosp>``; the ``<sosp>`` in front of it is the last of the `Words` before.
 
     Attributes:
-        of: whose codes: the "row"'s own, or those of a "reference" voice.
+        of: whose codes: the "row"'s own, those of its "question", or of a "reference" voice.
         loss: whether the model is to learn to say them.
     """
 
     of: str
     loss: bool
+
+
+_Piece = str | int | Stretch
+"""What a prompt is put together from: text, a control token, a place of codes."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Prompt:
 
     Attributes:
         parts: the first one begins with bos and carries no loss.
-        placeholder: index in the first part of ``<|placeholder|>``, None if there is none.
+        placeholder: index of ``<|placeholder|>`` among the ids of all words, codes not counted; None if there is none.
     """
 
     parts: tuple[Words | Stretch, ...]
@@ -99,13 +112,13 @@ def tts_prompt(
     """
     # The full stop is added even behind another one: the released models were trained so.
     words = f": Read this sentence: {normalize_text(text)}."
-    start = _request(words, tokenizer, vocabulary, speaker_aware, reference_prompt)
+    start = _request([words], tokenizer, vocabulary, speaker_aware, reference_prompt)
     return _spoken(start, " " + SPEECH_FOLLOWS, tokenizer, vocabulary)
 
 
 def qa_prompt(
-    question: str,
-    text: str,
+    question: str | None,
+    text: str | None,
     tokenizer: TextTokenizer,
     vocabulary: Vocabulary,
     *,
@@ -116,12 +129,21 @@ def qa_prompt(
 
     The question is only stripped: names and numbers in it are written as the asker wrote them.
 
+    Args:
+        question: what is asked; None leaves a place for the codes of a spoken question.
+        text: of the answer; None asks for an answer in speech alone, in words that stand behind the question.
+        tokenizer: the vocabulary's.
+        vocabulary: of the model.
+        speaker_aware: leave a place for a speaker's vector.
+        reference_prompt: let a reference's codes stand in that place instead.
+
     Raises:
         ConfigError: ``tokenizer`` is not the vocabulary's.
         FormatError: ``question`` or ``text`` is not Unicode text.
     """
-    start = _request(f": {question.strip()}", tokenizer, vocabulary, speaker_aware, reference_prompt)
-    return _spoken(start, f" {normalize_text(text)} {SPEECH_FOLLOWS}", tokenizer, vocabulary)
+    start = _question(question, text is None, tokenizer, vocabulary, speaker_aware, reference_prompt)
+    written = "" if text is None else f" {normalize_text(text)}"
+    return _spoken(start, f"{written} {SPEECH_FOLLOWS}", tokenizer, vocabulary)
 
 
 def asr_prompt(text: str, tokenizer: TextTokenizer, vocabulary: Vocabulary) -> Prompt:
@@ -159,7 +181,7 @@ def text_prompt(text: str, instruction: str | None, tokenizer: TextTokenizer, vo
                 Words([*tokenizer.encode(text.strip()), tokenizer.eos_id], loss=True),
             )
         )
-    start = _request(f": {instruction.strip()}", tokenizer, vocabulary, False, False)
+    start = _request([f": {instruction.strip()}"], tokenizer, vocabulary, False, False)
     answer = tokenizer.encode(f" {text.strip()}{BEHIND_TEXT}")
     return Prompt((*start.parts, Words([*answer, tokenizer.eos_id], loss=True)))
 
@@ -177,31 +199,33 @@ def prefix_prompt(
     """Return what a model is given to go on from: the beginning of the task's prompt.
 
     Args:
-        task: "tts" (``text`` is to be read), "qa" (``text`` is a question), "asr" (codes are to be written down;
-            ``text`` is not used) or "text" (``text`` is an instruction).
+        task: "tts" (``text`` is to be read), "qa" or "qa-speech" (``text`` is a question), "sqa" or "sqa-speech" (a
+            question's codes are to be answered; ``text`` is not used), "asr" (codes are to be written down; ``text`` is
+            not used) or "text" (``text`` is an instruction).
         text: raw; normalised as in training.
         tokenizer: the vocabulary's.
         vocabulary: of the model.
-        speaker_aware: leave a place for a speaker's vector in "tts" and "qa".
+        speaker_aware: leave a place for a speaker's vector in `SPEAKING_TASKS`.
         reference_prompt: let a reference's codes stand in that place instead.
-        forced: of "tts" alone: end with ``<sosp>``, so that speech begins at once; False stops before it and the
-            model must emit it. The others end behind "[Assistant]:", since the model first writes.
+        forced: of "tts" and answers in speech alone: end with ``<sosp>``, so that speech begins at once; False stops
+            before it and the model must emit it. The others end behind "[Assistant]:", since the model first writes.
 
     Raises:
         ConfigError: there is no such task, or ``tokenizer`` is not the vocabulary's.
         FormatError: ``text`` is not Unicode text.
     """
+    voice = {"speaker_aware": speaker_aware, "reference_prompt": reference_prompt}
+    asked = None if task in HEARING_TASKS else text
     if task == "tts":
-        prompt = tts_prompt(text, tokenizer, vocabulary, speaker_aware=speaker_aware, reference_prompt=reference_prompt)
-        end = next(part for part in prompt.parts if isinstance(part, Words) and part.loss)
-        said = [part for part in prompt.parts if not part.loss]
-        return Prompt((*said, Words(end.ids if forced else end.ids[:-1], loss=True)), prompt.placeholder)
-    if task == "qa":
-        return _request(f": {text.strip()}", tokenizer, vocabulary, speaker_aware, reference_prompt)
+        return _until_speech(tts_prompt(text, tokenizer, vocabulary, **voice), forced)
+    if task in SPEECH_ALONE:
+        return _until_speech(qa_prompt(asked, None, tokenizer, vocabulary, **voice), forced)
+    if task in ANSWER_TASKS:
+        return _question(asked, False, tokenizer, vocabulary, speaker_aware, reference_prompt)
     if task == "asr":
         return _recognize(tokenizer, vocabulary)
     if task == "text":
-        return _request(f": {text.strip()}", tokenizer, vocabulary, False, False)
+        return _request([f": {text.strip()}"], tokenizer, vocabulary, False, False)
     raise ConfigError(f"no task {task!r}; expected one of {', '.join(TASKS)}")
 
 
@@ -217,7 +241,8 @@ def prefix(
     """Do what `prefix_prompt` does for prompts without codes in them: the ids, and the placeholder's index or None.
 
     Raises:
-        ConfigError: there is no such task, codes stand in its prompt ("asr"), or ``tokenizer`` is not the vocabulary's.
+        ConfigError: there is no such task, codes stand in its prompt ("asr", "sqa"), or ``tokenizer`` is not the
+            vocabulary's.
         FormatError: ``text`` is not Unicode text.
     """
     prompt = prefix_prompt(task, text, tokenizer, vocabulary, speaker_aware=speaker_aware, forced=forced)
@@ -239,30 +264,70 @@ def _check(tokenizer: TextTokenizer, vocabulary: Vocabulary) -> None:
         )
 
 
-def _request(
-    words: str, tokenizer: TextTokenizer, vocabulary: Vocabulary, speaker_aware: bool, reference_prompt: bool
+def _question(
+    question: str | None,
+    alone: bool,
+    tokenizer: TextTokenizer,
+    vocabulary: Vocabulary,
+    speaker_aware: bool,
+    reference_prompt: bool,
 ) -> Prompt:
-    """bos, ``[Human]``, ``words``, the speaker's place or a reference's codes if wanted, and "[Assistant]:"."""
-    _check(tokenizer, vocabulary)
-    start = [tokenizer.bos_id, vocabulary.human]
-    if not (speaker_aware or reference_prompt):
-        return Prompt((Words([*start, *tokenizer.encode(words + "\n "), *_assistant(tokenizer, vocabulary)], False),))
-    start += tokenizer.encode(words + SPEAKER_FOLLOWS)
-    end = [*tokenizer.encode(".\n "), *_assistant(tokenizer, vocabulary)]
-    if reference_prompt:
-        return Prompt((Words([*start, vocabulary.sosp], False), Stretch("reference", False), Words(end, False)))
-    return Prompt((Words([*start, vocabulary.placeholder, *end], False),), placeholder=len(start))
+    """The question, or the place of its codes; then, if wanted, that the answer is to be speech alone."""
+    said: list[_Piece] = [": Answer this speech: ", vocabulary.sosp, Stretch("question", False), "."]
+    if question is not None:
+        said = [f": {question.strip()}"]
+    if alone:
+        said.append(ALONE)
+    return _request(said, tokenizer, vocabulary, speaker_aware, reference_prompt)
 
 
 def _recognize(tokenizer: TextTokenizer, vocabulary: Vocabulary) -> Prompt:
+    said: list[_Piece] = [": Recognize this speech: ", vocabulary.sosp, Stretch("row", False), "."]
+    return _request(said, tokenizer, vocabulary, False, False)
+
+
+def _request(
+    said: Sequence[_Piece],
+    tokenizer: TextTokenizer,
+    vocabulary: Vocabulary,
+    speaker_aware: bool,
+    reference_prompt: bool,
+) -> Prompt:
+    """bos, ``[Human]``, what is said, the speaker's place or a reference's codes if wanted, and "[Assistant]:"."""
     _check(tokenizer, vocabulary)
-    start = [tokenizer.bos_id, vocabulary.human, *tokenizer.encode(": Recognize this speech: "), vocabulary.sosp]
-    end = [*tokenizer.encode(".\n "), *_assistant(tokenizer, vocabulary)]
-    return Prompt((Words(start, False), Stretch("row", False), Words(end, False)))
+    pieces: list[_Piece] = [tokenizer.bos_id, vocabulary.human, *said]
+    if reference_prompt:
+        pieces += [SPEAKER_FOLLOWS, vocabulary.sosp, Stretch("reference", False), "."]
+    elif speaker_aware:
+        pieces += [SPEAKER_FOLLOWS, vocabulary.placeholder, "."]
+    parts = _lay([*pieces, "\n ", vocabulary.assistant, ":"], tokenizer)
+    ids = [number for part in parts if isinstance(part, Words) for number in part.ids]
+    with_place = speaker_aware and not reference_prompt
+    return Prompt(parts, ids.index(vocabulary.placeholder) if with_place else None)
 
 
-def _assistant(tokenizer: TextTokenizer, vocabulary: Vocabulary) -> list[int]:
-    return [vocabulary.assistant, *tokenizer.encode(":")]
+def _lay(pieces: Sequence[_Piece], tokenizer: TextTokenizer) -> tuple[Words | Stretch, ...]:
+    """Text, control tokens and places of codes as parts without loss; neighbouring texts are tokenised as one."""
+    parts: list[Words | Stretch] = []
+    ids: list[int] = []
+    for is_text, group in groupby(pieces, key=lambda piece: isinstance(piece, str)):
+        if is_text:
+            ids += tokenizer.encode("".join(map(str, group)))
+            continue
+        for piece in group:
+            if isinstance(piece, int):
+                ids.append(piece)
+            elif isinstance(piece, Stretch):
+                parts += [Words(ids, False), piece]
+                ids = []
+    return (*parts, Words(ids, False))
+
+
+def _until_speech(prompt: Prompt, forced: bool) -> Prompt:
+    """A prompt of speech alone up to ``<sosp>``, or, not forced, up to before it."""
+    end = next(part for part in prompt.parts if isinstance(part, Words) and part.loss)
+    said = [part for part in prompt.parts if not part.loss]
+    return Prompt((*said, Words(end.ids if forced else end.ids[:-1], loss=True)), prompt.placeholder)
 
 
 def _spoken(start: Prompt, answer: str, tokenizer: TextTokenizer, vocabulary: Vocabulary) -> Prompt:

@@ -34,7 +34,7 @@ class SpeechLMConfig(PreTrainedConfig):  # type: ignore[misc]
         speaker_hidden: width of the hidden layer of the speaker's projection (1024 in the paper).
         text_weight: of the text's cross-entropy in the loss (grouped layout).
         speech_weight: of the mean over heads of the speech's cross-entropy in the loss (grouped layout).
-        tasks: what the model was trained on: "tts", "asr", "text", "qa".
+        tasks: what the model was trained on, of `slmtk.data.prompts.TASKS`.
     """
 
     model_type = "slmtk-speech-lm"

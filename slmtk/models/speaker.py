@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from slmtk.codecs.base import Codec, load_codec_of
-from slmtk.data.examples import prompt_steps
-from slmtk.data.prompts import normalize_text, prefix, prefix_prompt
+from slmtk.data.prompts import normalize_text
 from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer
 from slmtk.errors import CodecMismatchError, ConfigError, FormatError
+from slmtk.models.asking import NO_VOICE, check_task, question_codes, seed_of, start_of
 from slmtk.models.decoding.batch import BatchGenerator, Generated, Request
-from slmtk.models.quiet import no_bars
+from slmtk.models.loading import load_model
+from slmtk.models.own_voices import OwnVoices, own_name, read_voices
+from slmtk.models.released_files import read_object
+from slmtk.models.said import Ask, Said, Speech
 from slmtk.models.sampling import Sampling
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.models.voices import Clip, Voice, clips_of, codes_clips, codes_speaker, make_voice, record_clip
@@ -33,48 +32,7 @@ ANSWER_END = "The speech is:"
 """What the model writes between its answer's text and the speech (the templates' words)."""
 
 
-__all__ = ["Said", "Speech", "Synthesizer", "Voice"]
-
-
-@dataclass(frozen=True)
-class Said:
-    """One thing to say.
-
-    Attributes:
-        text: to read, or the question to answer.
-        voice: to say it in.
-        seed: of its random choices, None for the sampling's.
-    """
-
-    text: str
-    voice: Voice
-    seed: int | None = None
-
-
-@dataclass
-class Speech:
-    """What the model said.
-
-    Attributes:
-        text: what it meant to say: the text it was given, or the answer it wrote.
-        codes: int32 [K, T].
-        wav: float32 [S].
-        sample_rate: Hz.
-        reason: "" for success, else "no_end", "loop", "too_long", "empty" or "no_speech".
-        steps: of the model.
-        seconds: of wall time from the beginning of its prompt to the end of its audio; in a batch the others' steps are
-            in it.
-        first_codes_seconds: until the first step of codes; the audio itself is decoded at the end.
-    """
-
-    text: str
-    codes: NDArray[np.int32]
-    wav: Tensor
-    sample_rate: int
-    reason: str
-    steps: int
-    seconds: float
-    first_codes_seconds: float | None = None
+__all__ = ["Ask", "Said", "Speech", "Synthesizer", "Voice"]
 
 
 class Synthesizer:
@@ -87,8 +45,10 @@ class Synthesizer:
         codec: Codec,
         tasks: Sequence[str],
         encoder: SpeakerEncoder | None = None,
+        own_voices: OwnVoices | None = None,
     ) -> None:
         """Put the parts together; `load` does it from a folder. ``encoder`` is the model's, None for the codec."""
+        self.own_voices = own_voices or OwnVoices()
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.codec = codec
@@ -98,10 +58,10 @@ class Synthesizer:
 
     @classmethod
     def load(cls, model: Path, *, device: str = "cpu", codec_checkpoint: Path | None = None) -> Synthesizer:
-        """Load what ``slmtk train`` saved in the folder ``model``.
+        """Load what ``slmtk train``, or ``python -m slmtk.models.packed``, saved in the folder ``model``.
 
         Raises:
-            FormatError: the folder holds no finished model.
+            FormatError: the folder holds no finished model, or a damaged one.
             CodecMismatchError: the codec here is not the one the model was trained with.
             ConfigError: the speaker encoder here is not the one the model was trained with.
             WeightsError: the speaker encoder's weights are not here and cannot be fetched.
@@ -109,7 +69,7 @@ class Synthesizer:
         info_path = model / "slmtk.json"
         if not info_path.is_file():
             raise FormatError(f"{model} holds no slmtk.json; expected a folder written by `slmtk train`")
-        info = json.loads(info_path.read_text(encoding="utf-8"))
+        info = read_object(info_path)
         if info.get("kind") != "model" or not (model / "config.json").is_file():
             raise FormatError(f"{model} holds no finished model; run `slmtk train` on it again to finish it")
         spec = CodecSpec.from_dict(info["codec"])
@@ -122,11 +82,10 @@ class Synthesizer:
                 f"the codec here is not the model's ({'; '.join(differences)}); use the same weights"
             )
         dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
-        with no_bars():
-            network = SpeechLM.from_pretrained(model, dtype=dtype).to(device)
+        network = load_model(model, dtype=dtype).to(device)
         encoder = _encoder_of(network, info.get("speaker", {}).get("weights", ""), device)
         tokenizer = load_text_tokenizer(str(model / "tokenizer"))
-        return cls(network, tokenizer, codec, info.get("tasks", ["tts"]), encoder)
+        return cls(network, tokenizer, codec, info.get("tasks", ["tts"]), encoder, read_voices(model))
 
     @property
     def spec(self) -> CodecSpec:
@@ -153,14 +112,17 @@ class Synthesizer:
 
         Args:
             place: a recording; a folder of recordings of one speaker, averaged (`slmtk.models.voices.make_voice`); or
-                "CODES_FOLDER:SPEAKER_ID", a speaker of a folder of codes.
+                "CODES_FOLDER:SPEAKER_ID", a speaker of a folder of codes; or ":NAME", a voice that the model carries.
 
         Raises:
             AudioError: it is not there, or a recording cannot be used.
             FormatError: the folder of codes is damaged or unfinished, or no speaker of it is named.
             CodecMismatchError: the codes are of another codec.
-            ConfigError: the folder of codes has no such speaker.
+            ConfigError: the folder of codes has no such speaker, or the model no such voice.
         """
+        own = own_name(place)
+        if own is not None:
+            return self.own_voices.get(own)
         named = codes_speaker(place)
         if named is not None:
             clips: list[Clip] = codes_clips(*named, self.codec, self.encoder)
@@ -183,7 +145,9 @@ class Synthesizer:
         Raises:
             ConfigError: the model was not trained to read text, or there are not as many voices as texts.
         """
-        return self._all("tts", texts, voices, sampling, progress, batch_size)
+        said = [Said(text, voice) for text, voice in _pairs(texts, voices)]
+        spoken = self.each("tts", said, sampling, batch_size=batch_size)
+        return _in_order(spoken, len(said), "synth", progress)
 
     def answer(
         self,
@@ -196,10 +160,34 @@ class Synthesizer:
     ) -> list[Speech]:
         """Answer each question in the voice beside it: the model writes an answer, then speaks it.
 
+        `answer_each` does the same for spoken questions and for answers in speech alone.
+
         Raises:
             ConfigError: the model was not trained to answer, or there are not as many voices as questions.
         """
-        return self._all("qa", questions, voices, sampling, progress, batch_size)
+        asks = [Ask(question, voice) for question, voice in _pairs(questions, voices)]
+        answers = self.answer_each(asks, sampling, batch_size=batch_size)
+        return _in_order(answers, len(asks), "answer", progress)
+
+    def answer_each(
+        self, asks: Sequence[Ask], sampling: Sampling, *, batch_size: int = 8
+    ) -> Iterator[tuple[int, Speech]]:
+        """Answer everything, ``batch_size`` at a time, and yield place and answer of each as it is finished.
+
+        Asks of different tasks (written and spoken questions, both forms of answers) may stand side by side.
+
+        Args:
+            asks: questions, each with its voice and form.
+            sampling: how codes are chosen; text is always the model's best.
+            batch_size: what is answered does not depend on it.
+
+        Raises:
+            ConfigError: the model was not trained for one of the tasks, or needs a voice.
+            FormatError: a question's codes are not of the model's codec.
+        """
+        requests = [self._question(ask, sampling) for ask in asks]
+        for place, generated in self._generator(batch_size).run(requests):
+            yield place, self._speech(generated, asks[place].voice, self._answer_text(generated))
 
     def each(
         self, task: str, said: Sequence[Said], sampling: Sampling, *, batch_size: int = 1
@@ -215,24 +203,14 @@ class Synthesizer:
         Raises:
             ConfigError: the model was not trained for ``task``, or needs a voice.
         """
+        if task == "qa":
+            yield from self.answer_each(
+                [Ask(one.text, one.voice, seed=one.seed) for one in said], sampling, batch_size=batch_size
+            )
+            return
         requests = [self.request(task, one.text, one.voice, sampling, one.seed) for one in said]
         for place, generated in self._generator(batch_size).run(requests):
-            started = time.perf_counter()
-            voice = said[place].voice
-            wav = self._decode(generated, voice)
-            yield (
-                place,
-                Speech(
-                    text=normalize_text(said[place].text) if task == "tts" else self._answer_text(generated),
-                    codes=_codes(generated, self.spec.num_codebooks).numpy().astype(np.int32),
-                    wav=wav,
-                    sample_rate=self.spec.sample_rate,
-                    reason=generated.reason,
-                    steps=generated.steps,
-                    seconds=generated.seconds + time.perf_counter() - started,
-                    first_codes_seconds=generated.first_step_seconds,
-                ),
-            )
+            yield place, self._speech(generated, said[place].voice, normalize_text(said[place].text))
 
     def request(self, task: str, text: str, voice: Voice, sampling: Sampling, seed: int | None = None) -> Request:
         """Return what the generator is asked for one text.
@@ -240,44 +218,27 @@ class Synthesizer:
         Raises:
             ConfigError: the model was not trained for ``task``, or needs a voice.
         """
-        if task not in self.tasks:
-            raise ConfigError(
-                f"this model was trained for {', '.join(self.tasks)} and not for {task!r}"
-                + ("; build its dataset with --questions" if task == "qa" else "")
-            )
-        ids, placeholder = self._prefix(task, text, voice)
+        seed = seed_of(sampling.seed if seed is None else seed, task, text, voice.id)
+        request = self._request(task, text, voice, sampling, seed)
+        # How long an answer is, nobody knows before it is written.
+        return dataclasses.replace(request, text_length=len(normalize_text(text))) if task == "tts" else request
+
+    def _question(self, ask: Ask, sampling: Sampling) -> Request:
+        heard = None if ask.question_codes is None else question_codes(ask.question_codes, self.spec)
+        text = "" if heard is not None or ask.question is None else ask.question
+        seed = sampling.seed if ask.seed is None else ask.seed
+        seed = seed_of(seed, ask.task, text if heard is None else heard, ask.voice.id)
+        return self._request(ask.task, text, ask.voice, sampling, seed, heard)
+
+    def _request(
+        self, task: str, text: str, voice: Voice, sampling: Sampling, seed: int, question: Tensor | None = None
+    ) -> Request:
+        check_task(task, self.tasks)
+        ids, placeholder = start_of(self.model, self.tokenizer, task, text, voice, question)
         vector = voice.speaker if self.encoder is None else voice.embedding
         if placeholder is not None and vector is None:
-            raise ConfigError("this model speaks in the voice of a reference; give --speaker REF.wav")
-        return Request(
-            prefix=ids,
-            placeholder=placeholder,
-            speaker=vector,
-            sampling=sampling,
-            seed=_seed(sampling.seed if seed is None else seed, task, text, voice.id),
-            task=task,
-            # How long an answer is, nobody knows before it is written.
-            text_length=len(normalize_text(text)) if task == "tts" else 0,
-        )
-
-    def _all(
-        self,
-        task: str,
-        texts: Sequence[str],
-        voices: Sequence[Voice],
-        sampling: Sampling,
-        progress: Progress | None,
-        batch_size: int,
-    ) -> list[Speech]:
-        if len(texts) != len(voices):
-            raise ConfigError(f"{len(texts)} texts and {len(voices)} voices; each text needs its voice")
-        said = [Said(text, voice) for text, voice in zip(texts, voices, strict=True)]
-        found: dict[int, Speech] = {}
-        with (progress or SilentProgress()).task("synth" if task == "tts" else "answer", len(texts)) as bar:
-            for place, speech in self.each(task, said, sampling, batch_size=batch_size):
-                found[place] = speech
-                bar.advance(1)
-        return [found[place] for place in range(len(texts))]
+            raise ConfigError(NO_VOICE)
+        return Request(ids, placeholder, vector if placeholder is not None else None, sampling, seed, task=task)
 
     def _generator(self, batch_size: int) -> BatchGenerator:
         # Kept, since it lays the model's weights out anew.
@@ -286,14 +247,19 @@ class Synthesizer:
             self._generators[batch_size] = BatchGenerator(self.model, batch_size=batch_size)
         return self._generators[batch_size]
 
-    def _prefix(self, task: str, text: str, voice: Voice) -> tuple[list[int] | Tensor, int | None]:
-        vocabulary = self.model.vocabulary
-        if not self.reference_prompt:
-            return prefix(task, text, self.tokenizer, vocabulary, self.speaker_aware)
-        if voice.codes is None:
-            raise ConfigError("this model speaks in the voice of a reference; give --speaker REF.wav")
-        prompt = prefix_prompt(task, text, self.tokenizer, vocabulary, reference_prompt=True)
-        return prompt_steps(prompt, vocabulary, self.model.layout, reference=voice.codes), None
+    def _speech(self, generated: Generated, voice: Voice, text: str) -> Speech:
+        started = time.perf_counter()
+        wav = self._decode(generated, voice)
+        return Speech(
+            text=text,
+            codes=_codes(generated, self.spec.num_codebooks).numpy().astype(np.int32),
+            wav=wav,
+            sample_rate=self.spec.sample_rate,
+            reason=generated.reason,
+            steps=generated.steps,
+            seconds=generated.seconds + time.perf_counter() - started,
+            first_codes_seconds=generated.first_step_seconds,
+        )
 
     def _decode(self, generated: Generated, voice: Voice) -> Tensor:
         codes = _codes(generated, self.spec.num_codebooks)
@@ -326,6 +292,16 @@ def _codes(generated: Generated, num_codebooks: int) -> Tensor:
     return generated.codes.cpu()
 
 
-def _seed(*parts: object) -> int:
-    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
-    return int.from_bytes(digest[:7], "big")
+def _pairs(texts: Sequence[str], voices: Sequence[Voice]) -> Iterator[tuple[str, Voice]]:
+    if len(texts) != len(voices):
+        raise ConfigError(f"{len(texts)} texts and {len(voices)} voices; each text needs its voice")
+    return zip(texts, voices, strict=True)
+
+
+def _in_order(spoken: Iterator[tuple[int, Speech]], count: int, name: str, progress: Progress | None) -> list[Speech]:
+    found: dict[int, Speech] = {}
+    with (progress or SilentProgress()).task(name, count) as bar:
+        for place, speech in spoken:
+            found[place] = speech
+            bar.advance(1)
+    return [found[place] for place in range(count)]

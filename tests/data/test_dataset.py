@@ -93,6 +93,43 @@ def test_every_row_comes_back_by_index_over_groups_and_parts(tmp_path: Path, cac
         rows[20]
 
 
+@pytest.mark.usefixtures("small_groups")
+def test_codes_of_spoken_questions_come_back_and_rows_without_one_have_none(tmp_path: Path):
+    random = np.random.default_rng(2)
+    asked = [None if n % 3 == 0 else random.integers(0, 4, (2, n % 4)) for n in range(20)]
+    expected = [dataclasses.replace(row, question_codes=codes) for row, codes in zip(make_rows(20), asked, strict=True)]
+    (tmp_path / "set").mkdir()
+    writer = DatasetWriter(tmp_path / "set", SPEC, spoken_questions=True)
+    for row in expected:
+        writer.add("train", row)
+    write_index(tmp_path / "set", writer.close(), SPEC)
+    rows = open_dataset(tmp_path / "set").rows("train")
+    assert rows.num_question_frames.tolist() == [0 if n % 3 == 0 else n % 4 for n in range(20)]
+    for found, row in zip(rows, expected, strict=True):
+        assert_same(found, row)
+        if row.question_codes is None:
+            assert found.question_codes is None
+        else:
+            np.testing.assert_array_equal(found.question_codes, row.question_codes)
+            assert found.num_question_frames == row.num_question_frames
+    write(tmp_path / "plain", make_rows(20))
+    plain = open_dataset(tmp_path / "plain")
+    assert not [
+        name for name in plain.table("train").column_names if name.endswith(("question_codes", "_question_frames"))
+    ]
+    assert plain.rows("train").num_question_frames.tolist() == [0] * 20
+    assert plain.rows("train")[1].question_codes is None
+
+
+def test_a_spoken_question_without_its_column_or_of_other_streams_is_refused(tmp_path: Path):
+    row = dataclasses.replace(make_rows(1)[0], question_codes=np.zeros((2, 3), np.int64))
+    with pytest.raises(FormatError, match="'u0' has a spoken question, and this dataset has no column"):
+        DatasetWriter(tmp_path, SPEC).add("train", row)
+    wide = dataclasses.replace(row, question_codes=np.zeros((3, 3), np.int64))
+    with pytest.raises(FormatError, match=r"'u0' has question codes \[3, 3\]; expected \[2, T\]"):
+        DatasetWriter(tmp_path, SPEC, spoken_questions=True).add("train", wide)
+
+
 def test_the_folder_says_what_a_model_needs(tmp_path: Path):
     write(tmp_path / "set", make_rows(4))
     folder = open_dataset(tmp_path / "set")

@@ -12,6 +12,7 @@ from slmtk.data.dataset_columns import DatasetRow
 from slmtk.data.examples import (
     IGNORE,
     codes_of_labels,
+    prompt_start,
     prompt_steps,
     reference_clip,
     row_example,
@@ -130,7 +131,59 @@ def test_what_generation_begins_with_is_the_beginning_of_what_was_trained_on(lay
     assert heard[-1].tolist() == [ord(":")] * layout.num_heads
 
 
+ASKED = dataclasses.replace(
+    ROW, task="sqa", question="Who?", question_codes=np.array([[3, 3, 2, 0, 1], [1, 2, 2, 0, 1]])
+)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("voice", [{}, {"speaker_aware": True}, {"reference_prompt": True}])
+def test_a_spoken_question_is_read_without_labels_and_answered_as_a_written_one(layout, voice):
+    heard, written = (
+        make(ASKED, layout, OTHER, **voice),
+        make(dataclasses.replace(ASKED, task="qa"), layout, OTHER, **voice),
+    )
+    assert codes_of_labels(heard, VOCABULARY, layout).tolist() == CODES.tolist()
+    assert said(heard) == said(written) == " Hi The speech is: .\n\n"
+    assert (heard.speech_labels != IGNORE).sum() == (written.speech_labels != IGNORE).sum()
+    asked = dataclasses.replace(ROW, task="asr", codes=ASKED.question_codes)
+    shown, count = make(asked, layout).input_ids, layout.num_steps(5) + 1
+    here, there = (int((ids[:, 0] == VOCABULARY.sosp).nonzero()[0]) + 1 for ids in (heard.input_ids, shown))
+    assert torch.equal(heard.input_ids[here : here + count], shown[there : there + count])
+    assert heard.text_labels[: here + count].eq(IGNORE).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("task", ["qa-speech", "sqa-speech"])
+def test_an_answer_in_speech_alone_has_no_text(task: str, layout: Layout):
+    example = make(dataclasses.replace(ASKED, task=task), layout)
+    assert codes_of_labels(example, VOCABULARY, layout).tolist() == CODES.tolist()
+    assert said(example) == " The speech is: .\n\n"
+    read = BYTES.decode([number for number in example.input_ids[:, 0].tolist() if number < 256])
+    assert "Answer in speech alone." in read
+    assert ("Who?" in read) == (task == "qa-speech")
+    assert "Hi" not in read
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_speakers_place_is_found_behind_the_codes_of_a_question(layout: Layout):
+    example = make(ASKED, layout, OTHER, speaker_aware=True)
+    places = (example.input_ids == VOCABULARY.placeholder).all(1).nonzero()[:, 0].tolist()
+    assert places == [example.placeholder]
+    assert example.speaker is not None
+    assert example.speaker.tolist() == [3.0, 4.0]
+    prompt = prefix_prompt("sqa", "", BYTES, VOCABULARY, speaker_aware=True)
+    question = torch.from_numpy(ASKED.question_codes)
+    start, place = prompt_start(prompt, VOCABULARY, layout, question=question)
+    assert torch.equal(start, example.input_ids[: len(start)])
+    assert place == example.placeholder
+
+
 def test_what_is_missing_is_said_with_the_row():
+    with pytest.raises(ConfigError, match="row 'u' has no spoken question"):
+        make(dataclasses.replace(ROW, task="sqa"), GROUPED)
+    with pytest.raises(ConfigError, match="codes of a spoken question"):
+        prompt_start(prefix_prompt("sqa", "", BYTES, VOCABULARY), VOCABULARY, GROUPED)
     with pytest.raises(ConfigError, match=r"'u' has no speaker vector; train without --speaker-aware"):
         make(ROW, GROUPED, dataclasses.replace(OTHER, speaker_vector=None), speaker_aware=True)
     with pytest.raises(ConfigError, match=r"'u' has no reference with codes"):

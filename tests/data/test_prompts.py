@@ -97,6 +97,31 @@ def test_qa_prompt_keeps_the_questions_case_and_normalises_the_answer():
     assert read(plain) == "<B><H>: Who?\n <A>:{ Ada The speech is: <sosp><row>.\n\n<E>}"
 
 
+LIKE = " You should speak like: "
+SPOKEN = "The speech is: <sosp><row>.\n\n<E>}"
+
+
+@pytest.mark.parametrize(
+    ("voice", "told"),
+    [
+        ({"speaker_aware": False}, ""),
+        ({"speaker_aware": True}, LIKE + "<P>."),
+        ({"speaker_aware": True, "reference_prompt": True}, LIKE + "<sosp><reference>."),
+    ],
+)
+def test_a_spoken_question_stands_in_place_of_a_written_one_and_speech_alone_is_asked_for(voice, told):
+    asked = "<B><H>: Answer this speech: <sosp><question>."
+    assert read(qa_prompt(None, "ADA", BYTES, VOCABULARY, **voice)) == f"{asked}{told}\n <A>:{{ Ada {SPOKEN}"
+    alone = " Answer in speech alone."
+    assert read(qa_prompt(None, None, BYTES, VOCABULARY, **voice)) == f"{asked}{alone}{told}\n <A>:{{ {SPOKEN}"
+    written = qa_prompt(" Who? ", None, BYTES, VOCABULARY, **voice)
+    assert read(written) == f"<B><H>: Who?{alone}{told}\n <A>:{{ {SPOKEN}"
+    for prompt in (written, qa_prompt(None, None, BYTES, VOCABULARY, **voice)):
+        place = prompt.placeholder
+        assert (place is not None) == told.endswith("<P>.")
+        assert place is None or ids_of(prompt)[place] == VOCABULARY.placeholder
+
+
 def test_in_recognition_the_speech_is_given_and_its_text_is_learnt():
     prompt = asr_prompt("They KNOW it", BYTES, VOCABULARY)
     assert read(prompt) == ("<B><H>: Recognize this speech: <sosp><row>.\n <A>:{ The text is: They know it.\n\n<E>}")
@@ -176,6 +201,22 @@ def test_prefixes_with_codes_are_the_beginnings_of_the_prompts():
     assert start.parts == spoken.parts[:4]
     assert isinstance(start.parts[1], Stretch)
     assert prefix_prompt("asr", "", BYTES, VOCABULARY).parts == asr_prompt("Hi", BYTES, VOCABULARY).parts[:3]
+
+
+@pytest.mark.parametrize("speaker_aware", [False, True])
+def test_prefixes_of_questions_are_the_beginnings_of_their_prompts(speaker_aware: bool):
+    voice = {"speaker_aware": speaker_aware}
+    for task, question, text in (("sqa", None, "Ada"), ("qa-speech", "Who?", None), ("sqa-speech", None, None)):
+        full = qa_prompt(question, text, BYTES, VOCABULARY, **voice)
+        start = prefix_prompt(task, question or "", BYTES, VOCABULARY, **voice)
+        # Speech alone begins at once; a text is still to be written.
+        end = next(place for place, part in enumerate(full.parts) if part.loss) + (text is None)
+        assert start.parts == full.parts[:end]
+        assert start.placeholder == full.placeholder
+    unforced = prefix_prompt("qa-speech", "Who?", BYTES, VOCABULARY, forced=False)
+    assert read(unforced) == "<B><H>: Who? Answer in speech alone.\n <A>:{ The speech is: }"
+    with pytest.raises(ConfigError, match="'sqa' begins with codes"):
+        prefix("sqa", "", BYTES, VOCABULARY, False)
 
 
 def test_an_unknown_task_and_a_foreign_tokenizer_are_refused():

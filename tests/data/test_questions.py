@@ -4,14 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from slmtk.data.questions import check_questions, read_questions
+from slmtk.data.questions import Question, check_questions, read_questions
 from slmtk.errors import ConfigError, FormatError
 
 
 def test_questions_are_read_by_utterance(tmp_path: Path):
     path = tmp_path / "q.jsonl"
     path.write_text('{"id": "a", "question": " Who? ", "more": 1}\n\n{"id": "b", "question": "Où\u2028là?"}\n')
-    assert read_questions(path) == {"a": "Who?", "b": "Où\u2028là?"}
+    assert read_questions(path) == {"a": Question("Who?"), "b": Question("Où\u2028là?")}
+
+
+def test_a_line_may_name_the_utterance_that_asks_aloud(tmp_path: Path):
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"id": "a", "question": "Who?", "question_id": "q1"}\n{"id": "b", "question": "Who?"}\n')
+    assert read_questions(path) == {"a": Question("Who?", "q1"), "b": Question("Who?", None)}
+    path.write_text('{"id": "a", "question": "Who?", "question_id": 7}\n')
+    with pytest.raises(FormatError, match="line 1: question_id is 7; expected the id"):
+        read_questions(path)
 
 
 @pytest.mark.parametrize(

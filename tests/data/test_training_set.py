@@ -15,7 +15,7 @@ from slmtk.data.bpe import train_bpe
 from slmtk.data.dataset import open_dataset
 from slmtk.data.dataset_columns import DatasetRow
 from slmtk.data.dataset_rows import DatasetRows
-from slmtk.data.prompts import normalize_text
+from slmtk.data.prompts import TASKS, normalize_text
 from slmtk.data.sampling import LengthBucketSampler
 from slmtk.data.text_tokenizer import ByteTokenizer, TextTokenizer
 from slmtk.data.training_set import TrainingSet
@@ -80,27 +80,30 @@ def mixed_rows() -> list[DatasetRow]:
     random = np.random.default_rng(0)
     rows = []
     for number in range(40):
-        task = ("tts", "qa", "asr", "text", "tts+asr")[number % 5]
+        task = ("tts", "qa+sqa+asr", "qa-speech+sqa-speech", "text", "tts+asr", "qa", "asr")[number % 7]
         text = normalize_text(TEXTS[number % len(TEXTS)] + " " * (number % 2) + "ab" * (number % 3))
-        question = f" Who is {number}? " if task == "qa" or (task == "text" and number % 2) else None
+        asks = "qa" in task
+        question = f" Who is {number}? " if asks or (task == "text" and number % 2) else None
         frames = 0 if task == "text" else 1 + int(random.integers(400))
         codes = np.stack([random.integers(0, 8, frames), random.integers(0, 4, frames)])
         vector = np.ones(3, np.float32) if frames else None
         speaker = f"s{number % 3}" if frames else None
-        rows.append(DatasetRow(f"u{number}", task, text, question, codes, vector, speaker, frames, 0, frames / 80))
+        row = DatasetRow(f"u{number}", task, text, question, codes, vector, speaker, frames, 0, frames / 80)
+        asked = random.integers(0, 4, (2, 1 + int(random.integers(90)))) if "sqa" in task else None
+        rows.append(replace(row, question_codes=asked))
     return rows
 
 
 def write_mixed(folder: Path, tokenizer: TextTokenizer) -> Path:
     folder.mkdir()
-    writer = dataset_writer.DatasetWriter(folder, SPEC)
+    writer = dataset_writer.DatasetWriter(folder, SPEC, spoken_questions=True)
     for row in mixed_rows():
         tokens = len(tokenizer.encode(row.text)) + len(tokenizer.encode(row.question or ""))
         writer.add("train", replace(row, num_text_tokens=tokens))
     tokenizer.save(folder / "tokenizer")
     head = {"format": 1, "kind": "dataset", "codec": SPEC.to_dict(), "tokenizer": {}}
     vocabulary = Vocabulary(tokenizer.vocab_size, SPEC).to_dict()
-    tasks = ["asr", "qa", "text", "tts"]
+    tasks = sorted(TASKS)
     write_json(folder / "slmtk.json", {**head, "vocabulary": vocabulary, "tasks": tasks, "splits": writer.close()})
     return folder
 
@@ -125,11 +128,11 @@ LAYOUTS = (
 @pytest.mark.parametrize("tokenizer", ["bytes", "bpe"])
 def test_exact_lengths_are_those_of_the_examples_of_every_task(mixed, tokenizer, layout, voice):
     rows = TrainingSet(open_dataset(mixed[tokenizer]), "train", layout, **voice)
-    assert set(rows.rows.tasks) == {"tts", "qa", "asr", "text"}
+    assert set(rows.rows.tasks) == set(TASKS)
     found = np.array([len(rows[index].input_ids) for index in range(len(rows))])
     # In bytes a question's own spaces, and the frame of an instruction that a text does not have, count as well.
     loose = (
-        np.array([row.task in ("qa", "text") for row in rows.rows])
+        np.array([row.task in ("qa", "qa-speech", "text") for row in rows.rows])
         if tokenizer == "bytes"
         else np.zeros(len(rows), bool)
     )

@@ -6,11 +6,13 @@ import pytest
 import torch
 from transformers import MambaConfig, MambaModel
 
-from slmtk.data.collate import IGNORE, collate, collate_packed
+from slmtk.data.collate import IGNORE, collate, collate_packed, make_example
+from slmtk.data.prompts import qa_prompt
+from slmtk.data.text_tokenizer import load_text_tokenizer
 from slmtk.errors import ConfigError, ShapeError
 from slmtk.models import segments
 from slmtk.models.attention import check_packing, run_packed
-from tests.helpers.small_models import FAMILIES, example, small_model, write_base
+from tests.helpers.small_models import FAMILIES, VOCABULARY, example, small_model, write_base
 
 CASES = [
     {"layout": "grouped"},
@@ -42,6 +44,28 @@ def test_packed_losses_are_the_padded_ones(tmp_path, family, settings):
         padded = model(**collate([a, b, c], 0))
         assert_same_losses(model(**collate_packed([[a, b, c]], 0)), padded)
         assert_same_losses(model(**collate_packed([[c, a], [b]], 0, length=200)), padded)
+
+
+@pytest.mark.parametrize("task", ["sqa", "sqa-speech"])
+@pytest.mark.parametrize("settings", CASES, ids=lambda case: "-".join(case.values()))
+def test_answers_to_spoken_questions_cost_the_same_packed(settings, task):
+    model = small_model(restless=2.0, speaker_dim=2, **settings)
+    bytes_ = load_text_tokenizer("bytes")
+    random = torch.Generator().manual_seed(0)
+    prompt = qa_prompt(None, None if task == "sqa-speech" else "Two", bytes_, VOCABULARY, speaker_aware=True)
+    rows = []
+    for asked, frames in ((7, 5), (2, 3), (4, 8)):
+        codes, question = (torch.randint(0, 3, (3, count), generator=random) for count in (frames, asked))
+        speaker = torch.tensor([float(frames), -1.0])
+        # The last is the one before with another question.
+        for heard in (question, (question + 1) % 3):
+            rows.append(make_example(prompt, codes, VOCABULARY, model.layout, speaker, question=heard))
+    a, other, b, _, c, _ = rows
+    with torch.no_grad():
+        padded = model(**collate([a, b, c], 0))
+        assert_same_losses(model(**collate_packed([[a, b, c]], 0)), padded)
+        assert_same_losses(model(**collate_packed([[c, a], [b]], 0, length=400)), padded)
+        assert (model(**collate([other, b, c], 0)).loss - padded.loss).abs() > 1e-4
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager", "by example"])

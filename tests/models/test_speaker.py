@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from slmtk import audio
 from slmtk.data.text_tokenizer import ByteTokenizer
 from slmtk.data.vocabulary import Vocabulary
-from slmtk.errors import ConfigError
+from slmtk.errors import ConfigError, FormatError
 from slmtk.models import speaker as module
 from slmtk.models.build import build_model
 from slmtk.models.decoding.batch import Generated
 from slmtk.models.sampling import Sampling
-from slmtk.models.speaker import Synthesizer, Voice
+from slmtk.models.speaker import Ask, Synthesizer, Voice
 from slmtk.speakers.base import SpeakerEncoder
 from tests.helpers.tone import ToneCodec, VoicedToneCodec
 
@@ -84,7 +85,7 @@ def test_another_encoders_vector_conditions_and_the_codecs_gives_the_voice(clip:
     assert voice.embedding.tolist() == [40_000.0, 8_000.0]
     made.speak(["Hi"], [voice], Sampling())
     assert given["speaker"] is voice.embedding
-    assert given["prefix"][given["placeholder"]] == made.model.vocabulary.placeholder  # type: ignore[index]
+    assert set(given["prefix"][given["placeholder"]].tolist()) == {made.model.vocabulary.placeholder}  # type: ignore[index]
 
 
 def test_reference_codes_stand_in_the_prompt_three_seconds_of_them(clip: Path, given: dict[str, object]):
@@ -162,3 +163,96 @@ def test_speech_of_the_real_generator_is_the_same_in_a_batch_and_alone():
         assert alone.codes.tolist() == speech.codes.tolist()
         assert speech.seconds >= speech.first_codes_seconds > 0  # type: ignore[operator]
     assert len({str(speech.codes.tolist()) for speech in together}) == 3
+
+
+def answering(**settings) -> tuple[Synthesizer, Voice]:
+    """An untrained model that may do everything, and a voice for it."""
+    made = synthesizer(VoicedToneCodec(), speaker_dim=1, speaker_encoder="codec", **settings)
+    made.tasks = ("tts", "qa", "sqa", "qa-speech", "sqa-speech")
+    with torch.no_grad():
+        for weight in made.model.parameters():
+            if weight.ndim == 2:
+                weight.mul_(6.0)  # so large that it says many things
+    return made, Voice("v", None, torch.tensor([0.5]))
+
+
+def asked(frames: int, pitch: int) -> np.ndarray:
+    return np.stack([np.full(frames, pitch), np.arange(frames) % 16]).astype(np.int32)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize(
+    "layout", [{}, {"layout": "interleaved", "frames_per_step": 1}], ids=["grouped", "interleaved"]
+)
+def test_answers_of_every_kind_are_the_same_in_any_batch_and_alone(layout, temperature):
+    made, voice = answering(**layout)
+    sampling = Sampling(temperature=temperature, max_seconds=0.4, loop_seconds=0, seed=2, max_text_tokens=9)
+    forms = ("text+speech", "speech")
+    asks = [Ask("Who was it?", voice, form=form) for form in forms]
+    asks += [Ask(None, voice, asked(frames, 7 * frames), form) for form in forms for frames in (3, 5, 8)]
+    together = [dict(made.answer_each(asks, sampling, batch_size=size)) for size in (8, 3, 1)]
+    assert all(set(found) == set(range(8)) for found in together)
+    for place in range(8):
+        codes = [found[place].codes.tolist() for found in together]
+        assert codes[0] == codes[1] == codes[2]
+        told = {(found[place].text, found[place].reason, found[place].steps) for found in together}
+        assert len(told) == 1
+    alone = [together[0][place] for place in (1, 5, 6, 7)]
+    assert [speech.text for speech in alone] == [""] * 4
+    assert all(speech.codes.shape[1] for speech in alone)
+    if temperature:
+        assert len({str(speech.codes.tolist()) for speech in alone}) == 4
+
+
+def test_what_is_asked_is_what_the_model_reads(given: dict[str, object]):
+    made, voice = answering()
+    dict(made.answer_each([Ask("Who?", voice, asked(4, 9), "speech")], Sampling(), batch_size=3))
+    ids, vocabulary = given["prefix"], made.model.vocabulary
+    assert isinstance(ids, torch.Tensor)
+    first = int((ids[:, 0] == vocabulary.sosp).nonzero()[0])
+    assert ids[first + 1 : first + 3, 0].tolist() == [vocabulary.code_offset(0) + 9] * 2
+    assert ids[first + 3].tolist() == [vocabulary.eosp] * 4
+    assert ids[given["placeholder"], 0] == vocabulary.placeholder  # type: ignore[index]
+    assert int(ids[-1, 0]) == vocabulary.sosp
+    assert (given["task"], given["batch_size"], given["text_length"]) == ("sqa-speech", 3, 0)
+
+
+def test_a_written_question_is_answered_as_ever_and_each_ask_may_have_its_own_seed():
+    made, voice = answering()
+    sampling = Sampling(temperature=1.0, max_seconds=0.4, loop_seconds=0, max_text_tokens=5)
+    asks = [
+        Ask("Who?", voice),
+        Ask("Who?", voice, seed=5),
+        Ask(None, voice, asked(4, 9)),
+        Ask(None, voice, asked(4, 8)),
+    ]
+    seeds = [made._question(ask, sampling).seed for ask in asks]
+    assert len(set(seeds)) == 4
+    assert seeds[0] == made.request("qa", "Who?", voice, sampling).seed
+    assert seeds[1] == made.request("qa", "Who?", voice, Sampling(seed=5)).seed
+    (old,) = made.answer(["Who?"], [voice], sampling)
+    ((_, new),) = made.answer_each(asks[:1], sampling)
+    assert (old.text, old.codes.tolist(), old.reason) == (new.text, new.codes.tolist(), new.reason)
+
+
+def test_asks_that_cannot_be_answered_are_refused():
+    made, voice = answering()
+    for values, match in (
+        ({"question": None}, "nothing is asked"),
+        ({"question": " "}, "nothing is asked"),
+        ({"question": "Who?", "form": "song"}, "'song' of an answer; expected one of text\\+speech, speech"),
+        ({"question": None, "question_codes": np.zeros((2, 0))}, r"shape \[2, 0\]"),
+        ({"question": None, "question_codes": np.zeros(5)}, r"shape \[5\]; expected \[K, T\]"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            Ask(voice=voice, **values)
+    with pytest.raises(FormatError, match=r"3 streams of codes; .* has 2"):
+        list(made.answer_each([Ask(None, voice, np.zeros((3, 4)))], Sampling()))
+    for wrong in (np.array([[64], [0]]), np.array([[0], [16]]), np.array([[-1], [0]])):
+        with pytest.raises(FormatError, match="encode it with the model's codec"):
+            list(made.answer_each([Ask(None, voice, wrong)], Sampling()))
+    made.tasks = ("tts", "qa")
+    with pytest.raises(ConfigError, match=r"not for 'sqa'; .*--questions and --spoken-questions, --answer-task sqa"):
+        list(made.answer_each([Ask(None, voice, asked(4, 9))], Sampling()))
+    with pytest.raises(ConfigError, match=r"not for 'qa-speech'; .*--questions, --answer-task qa-speech"):
+        list(made.answer_each([Ask("Who?", voice, form="speech")], Sampling()))

@@ -21,8 +21,9 @@ from slmtk.progress import Progress
 from slmtk.stages.build_dataset.config import CODE_TASKS, BuildDatasetConfig, BuildDatasetReport, make_report
 from slmtk.stages.build_dataset.folder import CARD_NAME, DROPPED_NAME, clear, up_to_date
 from slmtk.stages.build_dataset.rows import check_splits, write_rows
-from slmtk.stages.build_dataset.sources import Sources, open_sources
+from slmtk.stages.build_dataset.sources import Sources, check_paths, open_sources
 from slmtk.stages.build_dataset.speakers import make_vectors
+from slmtk.stages.build_dataset.spoken import SpokenQuestions, open_spoken
 
 __all__ = ["CARD_NAME", "CODE_TASKS", "DROPPED_NAME", "BuildDatasetConfig", "BuildDatasetReport", "build_dataset"]
 
@@ -42,22 +43,27 @@ def build_dataset(
         CodecMismatchError: the codes are of different codecs.
         FormatError: a folder of codes is unfinished or damaged, a code is out of its stream's range, an id occurs
             twice, or the file of questions or one of texts is damaged.
-        ConfigError: a setting cannot be used, ``out`` holds something else, recordings are missing, or no row is left.
+        ConfigError: a setting cannot be used, ``out`` holds something else, recordings or spoken questions are missing,
+            or no row is left.
     """
     questions = read_questions(config.questions) if config.questions else {}
-    opened = open_sources(sources, config.texts, questions, out)
+    check_paths(sources, config.texts, out, config.spoken_questions)
+    opened = open_sources(sources, config.texts, {name: asked.text for name, asked in questions.items()}, out)
+    spoken = open_spoken(config.spoken_questions, questions, opened.folders)
     check_columns(config.filters.minimums, opened.columns())
     tokenizer = _make_tokenizer(config.tokenizer, opened)
     vectors = make_vectors(opened.spec, config)
-    index = _head(opened, tokenizer, vectors.vectors, config)
+    index = _head(opened, tokenizer, vectors.vectors, config, spoken)
     if (done := up_to_date(out, index["fingerprint"], config.overwrite)) is not None:
         progress.message(f"{out} is up to date: made from the same codes with the same settings")
         return make_report(out, done, up_to_date=True)
     check_questions(questions, opened.check_ids())
+    if spoken is not None:
+        spoken.read(opened.spec)
     vectors.find(opened)
     clear(out)
     tokenizer.save(out / TOKENIZER_FOLDER)
-    splits, drops = write_rows(opened, out, tokenizer, vectors, config, progress)
+    splits, drops = write_rows(opened, out, tokenizer, vectors, config, progress, spoken)
     warnings = check_splits(splits, drops, config)
     tasks = sorted({task for stats in splits.values() for task in stats.tasks})
     index.update(tasks=tasks, splits=to_jsonable(splits), dropped=drops, warnings=warnings)
@@ -74,7 +80,11 @@ def _make_tokenizer(name: str, sources: Sources) -> TextTokenizer:
 
 
 def _head(
-    sources: Sources, tokenizer: TextTokenizer, vectors: SpeakerVectors, config: BuildDatasetConfig
+    sources: Sources,
+    tokenizer: TextTokenizer,
+    vectors: SpeakerVectors,
+    config: BuildDatasetConfig,
+    spoken: SpokenQuestions | None,
 ) -> dict[str, Any]:
     """The part of the index that is known before a row is read; no path of this machine is in it."""
     settings = {
@@ -82,7 +92,7 @@ def _head(
         "questions": fingerprint(sources.questions) if sources.questions else None,
         "filters": to_jsonable(config.filters),
         "split": to_jsonable(config.split),
-        **_further_settings(vectors, config),
+        **_further_settings(vectors, config, spoken),
     }
     text = {
         "name": tokenizer.name,
@@ -108,11 +118,17 @@ def _head(
     }
 
 
-def _further_settings(vectors: SpeakerVectors, config: BuildDatasetConfig) -> dict[str, Any]:
+def _further_settings(
+    vectors: SpeakerVectors, config: BuildDatasetConfig, spoken: SpokenQuestions | None
+) -> dict[str, Any]:
     """Settings that are not at their defaults: those of a plain dataset stay what they were before these came."""
     settings: dict[str, Any] = {}
     if config.tasks != BuildDatasetConfig.tasks:
         settings["tasks"] = [task for task in CODE_TASKS if task in config.tasks]
+    if config.answers != ("qa",):
+        settings["answer_tasks"] = list(config.answers)
+    if spoken is not None:
+        settings["spoken_questions"] = spoken.settings()
     if config.texts:
         settings["max_text_tokens"] = config.max_text_tokens
     if config.speaker_encoder != BuildDatasetConfig.speaker_encoder:

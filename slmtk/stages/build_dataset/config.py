@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmtk.data.filters import FilterConfig
+from slmtk.data.prompts import ANSWER_TASKS, HEARING_TASKS
 from slmtk.data.splits import SplitConfig
 from slmtk.errors import ConfigError
 
@@ -23,6 +24,10 @@ class BuildDatasetConfig:
             one of N tokens from the texts themselves, for a model trained from scratch.
         tasks: what every utterance serves, of `CODE_TASKS`.
         questions: jsonl of {"id", "question"}: those utterances are spoken answers, and not read.
+        answer_tasks: what each answer serves, of `slmtk.data.prompts.ANSWER_TASKS`; none for "qa", and with spoken
+            questions "sqa" too.
+        spoken_questions: folders of codes in which the questions are asked aloud, each under its line's "question_id"
+            or, without one, under the id of its answer.
         texts: files of texts without speech, as `slmtk.data.texts.read_texts` takes them.
         max_text_tokens: longer texts without speech are left out.
         speaker_encoder: whose speaker vectors the rows get: "codec" for those in the codes, or what
@@ -37,6 +42,8 @@ class BuildDatasetConfig:
     tokenizer: str = "bytes"
     tasks: tuple[str, ...] = ("tts",)
     questions: Path | None = None
+    answer_tasks: tuple[str, ...] = ()
+    spoken_questions: tuple[Path, ...] = ()
     texts: tuple[Path, ...] = ()
     max_text_tokens: int = 2048
     speaker_encoder: str = "codec"
@@ -50,8 +57,10 @@ class BuildDatasetConfig:
         """Check what belongs together.
 
         Raises:
-            ConfigError: an unknown task or one twice, or an encoder without recordings or the other way round.
+            ConfigError: an unknown task or one twice, an encoder without recordings or the other way round, or tasks of
+                answers without what they need.
         """
+        self._check_answers()
         if not self.tasks or set(self.tasks) - set(CODE_TASKS) or len(set(self.tasks)) != len(self.tasks):
             raise ConfigError(
                 f"--task {', '.join(self.tasks)}: expected one or more of {', '.join(CODE_TASKS)}, each once"
@@ -65,6 +74,27 @@ class BuildDatasetConfig:
         if self.speaker_encoder == "codec" and self.audio:
             raise ConfigError("--audio is for a --speaker-encoder other than codec, whose vectors are in the codes")
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What each answer serves, in the order of `slmtk.data.prompts.ANSWER_TASKS`."""
+        asked = self.answer_tasks or (("qa", "sqa") if self.spoken_questions else ("qa",))
+        return tuple(task for task in ANSWER_TASKS if task in asked)
+
+    def _check_answers(self) -> None:
+        named = ", ".join(self.answer_tasks)
+        if set(self.answer_tasks) - set(ANSWER_TASKS) or len(set(self.answer_tasks)) != len(self.answer_tasks):
+            raise ConfigError(f"--answer-task {named}: expected some of {', '.join(ANSWER_TASKS)}, each once")
+        if self.questions is None and (self.answer_tasks or self.spoken_questions):
+            option = "--answer-task" if self.answer_tasks else "--spoken-questions"
+            raise ConfigError(f"{option} is for answers; name what they answer with --questions")
+        heard = bool(set(self.answers) & set(HEARING_TASKS))
+        if heard and not self.spoken_questions:
+            raise ConfigError(f"--answer-task {named} needs questions that are asked aloud; name --spoken-questions")
+        if self.spoken_questions and not heard:
+            raise ConfigError(
+                f"--spoken-questions are not heard in --answer-task {named}; add {' or '.join(HEARING_TASKS)}"
+            )
+
 
 @dataclass(frozen=True)
 class BuildDatasetReport:
@@ -76,7 +106,7 @@ class BuildDatasetReport:
         rows_kept: rows of the dataset.
         rows_dropped: rows left out; ``dropped.jsonl`` names them.
         dropped: rows and seconds by the first reason that held.
-        tasks: those that occur, of "tts", "qa", "asr" and "text".
+        tasks: those that occur, of `slmtk.data.prompts.TASKS`.
         examples: how many rows serve each task; a row may serve several.
         splits: rows, tasks, seconds, frames, text tokens, speakers and files of each.
         warnings: what the user should know.

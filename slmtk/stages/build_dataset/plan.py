@@ -28,11 +28,12 @@ def plan(sources: Sequence[Path], out: Path, config: BuildDatasetConfig) -> dry_
     Raises:
         SlmtkError: as `slmtk.stages.build_dataset.build_dataset`, for what is there.
     """
-    check_paths(sources, config.texts, out)
+    check_paths(sources, config.texts, out, config.spoken_questions)
     _check_codes(sources, config)
     reads = [dry_run.source("codes", path, _codes) for path in sources]
     if config.questions:
         reads.append(dry_run.source("questions", config.questions, lambda path: f"{len(read_questions(path))} of them"))
+    reads += [dry_run.source("spoken questions", path, _codes) for path in config.spoken_questions]
     reads += [dry_run.source("texts", path, _texts) for path in config.texts]
     reads.append(_tokenizer(config.tokenizer))
     if config.speaker_encoder != "codec":
@@ -45,7 +46,7 @@ def plan(sources: Sequence[Path], out: Path, config: BuildDatasetConfig) -> dry_
 
 def _check_codes(sources: Sequence[Path], config: BuildDatasetConfig) -> None:
     there = tuple(open_codes(path) for path in sources if path.exists())
-    check_codecs(there)
+    check_codecs((*there, *(open_codes(path) for path in config.spoken_questions if path.exists())))
     if len(there) == len(sources):
         check_columns(config.filters.minimums, Sources(there, (), {}).columns())
 
@@ -76,7 +77,7 @@ def _audio(source: str) -> str:
 
 
 def _work(out: Path, config: BuildDatasetConfig) -> tuple[str, ...]:
-    tasks = [*config.tasks, *(["qa"] if config.questions else []), *(["text"] if config.texts else [])]
+    tasks = [*config.tasks, *(config.answers if config.questions else []), *(["text"] if config.texts else [])]
     split = config.split
     work = [
         f"make rows of the tasks {', '.join(tasks)}",

@@ -24,6 +24,7 @@ from slmtk.stages.build_dataset.config import BuildDatasetConfig
 from slmtk.stages.build_dataset.folder import DROPPED_NAME
 from slmtk.stages.build_dataset.sources import Sources
 from slmtk.stages.build_dataset.speakers import CodecVectors, RecordedVectors
+from slmtk.stages.build_dataset.spoken import SpokenQuestions
 
 Counts = dict[str, dict[str, float]]
 
@@ -59,8 +60,10 @@ class _Maker:
         tokenizer: TextTokenizer,
         vectors: CodecVectors | RecordedVectors,
         config: BuildDatasetConfig,
+        spoken: SpokenQuestions | None,
     ) -> None:
         self.sources, self.tokenizer, self.vectors, self.config = sources, tokenizer, vectors, config
+        self.spoken = spoken
 
     def of_codes(self, row: CodesRow) -> DatasetRow | str:
         text = normalize_text(row.text or "")
@@ -68,16 +71,19 @@ class _Maker:
         reason = why_drop(text, row.duration, columns, self.config.filters)
         if reason is None and not row.codes.shape[1]:
             reason = "no codes"
+        question = self.sources.questions.get(row.id)
+        heard = self.spoken if question is not None else None
+        if reason is None and heard is not None:
+            reason = heard.why_drop(row.id, self.config.filters)
         if reason is not None:
             return reason
         try:
             vector = self.vectors.of(row)
         except AudioError as error:
             return f"no speaker vector ({error.kind})"
-        question = self.sources.questions.get(row.id)
         return DatasetRow(
             id=row.id,
-            task=_tasks(question, self.config.tasks),
+            task=_tasks(question, self.config),
             text=text,
             question=question,
             codes=row.codes.astype(np.int64),
@@ -87,6 +93,7 @@ class _Maker:
             num_text_tokens=self._count(text, question),
             duration=row.duration,
             timbre=self._timbre(row),
+            question_codes=None if heard is None else heard.of(row.id),
         )
 
     def of_text(self, text: Text) -> DatasetRow | str:
@@ -111,6 +118,7 @@ def write_rows(
     vectors: CodecVectors | RecordedVectors,
     config: BuildDatasetConfig,
     progress: Progress,
+    spoken: SpokenQuestions | None = None,
 ) -> tuple[dict[str, SplitStats], Counts]:
     """Write the Parquet files and the names of what was left out; a few hundred rows are in memory at a time.
 
@@ -121,8 +129,8 @@ def write_rows(
         FormatError: a row of codes is damaged, or a file of texts is.
         ConfigError: a row has no speaker to split by.
     """
-    maker = _Maker(sources, tokenizer, vectors, config)
-    writer = DatasetWriter(out, sources.spec, vectors.vectors)
+    maker = _Maker(sources, tokenizer, vectors, config, spoken)
+    writer = DatasetWriter(out, sources.spec, vectors.vectors, spoken_questions=spoken is not None)
     try:
         with (out / DROPPED_NAME).open("w", encoding="utf-8") as file:
             drops = _Drops(file)
@@ -156,9 +164,9 @@ def _put(
         writer.add(split_of(_split_key(made, config.split.by), config.split), made)
 
 
-def _tasks(question: str | None, tasks: tuple[str, ...]) -> str:
-    spoken = ["qa"] if question is not None else [task for task in tasks if task == "tts"]
-    return TASK_JOIN.join([*spoken, *(task for task in tasks if task == "asr")])
+def _tasks(question: str | None, config: BuildDatasetConfig) -> str:
+    spoken = config.answers if question is not None else [task for task in config.tasks if task == "tts"]
+    return TASK_JOIN.join([*spoken, *(task for task in config.tasks if task == "asr")])
 
 
 def _split_key(row: DatasetRow, by: str) -> str:

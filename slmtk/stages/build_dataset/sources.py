@@ -25,7 +25,7 @@ class Sources:
     Attributes:
         folders: of codes, in the order of their rows.
         texts: files of texts without speech, behind the codes.
-        questions: by utterance.
+        questions: in writing, by the utterance that answers.
     """
 
     folders: tuple[CodesFolder, ...]
@@ -134,15 +134,15 @@ def open_sources(folders: Sequence[Path], texts: Sequence[Path], questions: dict
     return Sources(opened, tuple(texts), questions)
 
 
-def check_paths(folders: Sequence[Path], texts: Sequence[Path], out: Path) -> None:
-    """Check the names alone; nothing has to be there.
+def check_paths(folders: Sequence[Path], texts: Sequence[Path], out: Path, spoken: Sequence[Path] = ()) -> None:
+    """Check the names alone, those of folders of ``spoken`` questions among them; nothing has to be there.
 
     Raises:
         ConfigError: no folder of codes is given, one is ``out`` itself, or a file of texts is named twice.
     """
     if not folders:
         raise ConfigError("no folder of codes given")
-    for folder in folders:
+    for folder in (*folders, *spoken):
         if out.resolve() == folder.resolve():
             raise ConfigError(f"{out} is the folder of codes itself; name another folder for the dataset")
     places: defaultdict[Path, int] = defaultdict(int)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,20 @@ from slmtk.cli._options import (
 from slmtk.cli._output import print_report
 from slmtk.cli._sampling import pop_sampling, sampling_options
 
-_NORMALIZERS = ("whisper-english", "basic", "none")
+_NORMALIZERS = (
+    "whisper-english",
+    "whisper-basic",
+    "basic",
+    "none",
+    "seed-tts",
+    "seed-tts-zh",
+    "f5",
+    "nemo-english",
+)
 
 
 class _Voice(MadeBefore):
-    """A recording, a folder of recordings, or CODES_FOLDER:SPEAKER_ID."""
+    """A recording, a folder of recordings, CODES_FOLDER:SPEAKER_ID, or the name of a voice that the model carries."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,6 +47,9 @@ class _Voice(MadeBefore):
         folder, colon, speaker = str(value).rpartition(":")
         if colon and speaker and not Path(value).exists() and Path(folder).is_dir():
             return Path(value)
+        # Whether the model has it shows when the model is known.
+        if re.fullmatch(r":?[\w-]+", str(value)) and not Path(value).exists():
+            return Path(f":{str(value).removeprefix(':')}")
         return super().convert(value, param, ctx)
 
 
@@ -45,23 +58,22 @@ class _Voice(MadeBefore):
 @click.argument("out", required=False, type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--model",
-    required=True,
     type=MadeBefore(file_okay=False),
-    help="Folder that `slmtk train` wrote.",
+    help="Folder that `slmtk train` wrote.  [default: the built-in voice]",
 )
 @click.option(
     "--speaker",
     "speakers",
     multiple=True,
     type=_Voice(),
-    help="Voice to speak in: a recording, a folder of one speaker's (averaged), or CODES_FOLDER:SPEAKER_ID; "
-    "given several times, the lines take turns.",
+    help="Voice to speak in: a recording, a folder of one speaker's (averaged), CODES_FOLDER:SPEAKER_ID, or a voice "
+    "that the model carries, by name; given several times, the lines take turns.",
 )
 @click.option(
     "--split-long/--no-split-long",
     default=True,
     show_default=True,
-    help="Speak a text that takes longer than --max-seconds sentence by sentence.",
+    help="Speak a text that takes longer than --max-seconds, or than the model speaks well, sentence by sentence.",
 )
 @click.option(
     "--batch-size",
@@ -119,6 +131,7 @@ def command(
     voice of their own (fields id, text, reference). OUT is "speech/<first words, or the file's name>" if not given.
 
     \b
+    slmtk synth "Good morning."
     slmtk synth "Good morning." --model model --speaker anna.wav
     slmtk synth book.txt book --model model --speaker recordings/anna --batch-size 16
     slmtk synth "Good morning." --model model --speaker codes:anna --stream - | aplay -f S16_LE -r 16000
@@ -126,6 +139,7 @@ def command(
     from slmtk.progress import terminal_progress
     from slmtk.stages.synth import SynthConfig, default_out, plan, synth
 
+    options["model"] = options["model"] or _built_in()
     config = SynthConfig(sampling=pop_sampling(options), **options)
     if dry_run:
         report = plan(text, out or default_out(text), config, stream=stream)
@@ -138,6 +152,17 @@ def command(
         out = out or default_out(text)
         progress.message(f"writing to {out}")
         print_report(synth(text, out, config, progress), as_json=as_json, title=f"Speech in {out}")
+
+
+def _built_in() -> Path:
+    from slmtk import voice
+
+    folder = voice.built_in()
+    if folder is None:
+        raise click.UsageError(
+            "this installation of slmtk has no built-in voice; give --model DIR, a folder that `slmtk train` wrote"
+        )
+    return folder
 
 
 def _check_stream(config: Any, out: Path | None) -> None:

@@ -22,7 +22,9 @@ from slmtk.cli._output import print_report
     help="'tiny', a folder or hub id of a causal language model, or a model that slmtk trained.",
 )
 @click.option("--base-revision", help="Revision (tag or commit) of a hub id.")
-@click.option("--size", default="s", show_default=True, help="Preset of 'tiny': xs, s, m or l.")
+@click.option(
+    "--size", default="s", show_default=True, help="Size of 'tiny': xs, s, m, l, or features x layers as in 256x4."
+)
 @click.option(
     "--layout",
     type=click.Choice(["grouped", "interleaved", "delayed"]),

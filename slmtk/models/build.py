@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,17 +21,17 @@ TINY_SIZES: Mapping[str, Mapping[str, int]] = {
     "l": {"hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8},
 }
 """Presets of ``--base tiny``: the Qwen2 architecture, with random weights."""
+_OWN_SIZE = re.compile(r"(\d+)x(\d+)")
+_HEAD_FEATURES = 64
 
 
 def tiny_backbone_config(vocabulary_size: int, size: str) -> Qwen2Config:
-    """Settings of a Qwen2 model of preset ``size`` with ``vocabulary_size`` tokens.
+    """Settings of a Qwen2 model with ``vocabulary_size`` tokens, of preset ``size`` or of "FEATURESxLAYERS".
 
     Raises:
-        ConfigError: there is no such preset.
+        ConfigError: there is no such size.
     """
-    if size not in TINY_SIZES:
-        raise ConfigError(f"size {size!r} is unknown; expected one of {', '.join(TINY_SIZES)}")
-    shape = TINY_SIZES[size]
+    shape = TINY_SIZES.get(size) or _own_shape(size)
     return Qwen2Config(
         vocab_size=vocabulary_size,
         **shape,
@@ -42,6 +43,18 @@ def tiny_backbone_config(vocabulary_size: int, size: str) -> Qwen2Config:
         eos_token_id=None,
         pad_token_id=None,
     )
+
+
+def _own_shape(size: str) -> Mapping[str, int]:
+    """Return the shape that "256x4" stands for: 256 features, 4 layers, heads of 64 features."""
+    match = _OWN_SIZE.fullmatch(size)
+    features, layers = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not layers or not features or features % _HEAD_FEATURES:
+        raise ConfigError(
+            f"size {size!r} is unknown; expected one of {', '.join(TINY_SIZES)}, or features x layers as in 256x4 "
+            f"(features a multiple of {_HEAD_FEATURES})"
+        )
+    return {"hidden_size": features, "num_hidden_layers": layers, "num_attention_heads": features // _HEAD_FEATURES}
 
 
 def _load_backbone(base: str, revision: str | None) -> PreTrainedModel:

@@ -12,7 +12,9 @@ from torch import Tensor
 from slmtk.errors import ConfigError
 
 REPETITION_RATIO = 0.1
-"""Share of the window that a code may have before it is drawn again (VALL-E 2, arXiv 2406.05370)."""
+"""Share of the window that a code may have before it is drawn again: t_r of VALL-E 2 (arXiv 2406.05370), whose window
+K is 10. The paper draws again if the ratio *exceeds* t_r, as here: two of the last ten are too many. CosyVoice's
+sampler, of the same name, draws again if the ratio reaches it."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Sampling:
     """Scores of codes that the same head chose before are divided by it (multiplied where negative); None for the
     released setting of the model's layout: 1.2 for next-token prediction, 1.0 for multi-token prediction."""
     repetition_window: int = 0
-    """Repetition-aware sampling (VALL-E 2): a code that its head chose in more than a tenth of its last so many choices
-    is drawn again, from all codes; 0 switches it off."""
+    """Repetition-aware sampling (VALL-E 2): a code that makes up more than a tenth of its stream's last so many codes
+    is drawn again, from all codes; 0 switches it off. Of several frames a step each counts those before it."""
     min_seconds: float = 0.0
     """Speech does not end before; 0 lets the model end it at any time."""
     max_seconds: float = 20.0
@@ -142,8 +144,24 @@ class Chooser:
             rows = torch.where(self._greedy[..., 0], scores.argmax(-1), rows)
         if repeated is None:
             return rows
+        return self.again(rows, scores, uniforms, repeated)
+
+    def again(self, rows: Tensor, scores: Tensor, uniforms: Tensor, repeated: Tensor) -> Tensor:
+        """Draw again, from all indices, what makes up too much of the last choices.
+
+        Args:
+            rows: int64 [S, H], of `choose`.
+            scores: float [S, H, V].
+            uniforms: float [S, H, 2].
+            repeated: int64 [S, H, W].
+
+        Returns:
+            int64 [S, H].
+        """
         again = (repeated == rows[..., None]).sum(-1) > self._repeats
-        return torch.where(again, draw(scaled.softmax(-1), uniforms[..., 1]), rows) if again.any() else rows
+        if not again.any():
+            return rows
+        return torch.where(again, draw((scores.float() / self._temperature).softmax(-1), uniforms[..., 1]), rows)
 
     def _draw(self, scaled: Tensor, uniforms: Tensor) -> Tensor:
         if not (self._cuts_k or self._cuts_p):

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 
 from slmtk.cli.main import cli
 from slmtk.errors import ConfigError, PluginError
+from slmtk.models.own_voices import OwnVoices, write_voices
+from slmtk.models.voices import Voice
 from slmtk.stages.synth import default_out
+from tests.helpers.untrained import save_untrained
 
 
 def plan(*args: str) -> dict[str, object]:
@@ -79,6 +83,27 @@ def test_stream_goes_with_nothing_that_needs_whole_lines(tmp_path):
     done = CliRunner().invoke(cli, ["synth", *arguments], standalone_mode=False)
     assert isinstance(done.exception, click.UsageError)
     assert str(done.exception).endswith(f"leave out OUT ({tmp_path / 'out'}), --workers, --overwrite")
+
+
+def test_without_a_built_in_voice_a_model_must_be_named(monkeypatch):
+    monkeypatch.setattr("slmtk.voice.built_in", lambda: None)
+    done = CliRunner().invoke(cli, ["synth", "Hi."], standalone_mode=False)
+    assert isinstance(done.exception, click.UsageError)
+    assert "no built-in voice; give --model DIR" in str(done.exception)
+
+
+def test_a_bare_name_is_a_voice_of_the_models_own_unless_it_is_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_untrained(tmp_path / "model")
+    voices = {name: Voice(name, None, torch.tensor([0.3])) for name in ("amy", "joe")}
+    write_voices(tmp_path / "model", OwnVoices(voices, "joe"))
+    monkeypatch.setattr("slmtk.voice.built_in", lambda: tmp_path / "model")
+    assert plan("Hi.", "--speaker", "amy")["would_read"][2:] == ["voice: amy, the model's own"]
+    assert plan("Hi.")["would_read"][2:] == ["voice: joe, the model's own"]
+    assert plan("Hi.", "--speaker", "zoe")["would_read"][2:] == ["voice: zoe (not there yet)"]
+    (tmp_path / "amy").mkdir()
+    assert plan("Hi.", "--speaker", "amy")["would_read"][2:] == ["voice: amy"]
+    assert plan("Hi.", "--speaker", ":amy")["would_read"][2:] == ["voice: amy, the model's own"]
 
 
 def test_a_voice_that_is_not_there_is_wrong_usage(tmp_path):

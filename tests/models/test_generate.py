@@ -7,7 +7,7 @@ from slmtk.layout import MISSING, to_steps
 from slmtk.models.build import build_model
 from slmtk.models.decoding import batch_slots
 from slmtk.models.generate import generate
-from slmtk.models.sampling import Sampling
+from slmtk.models.sampling import Chooser, Sampling
 from slmtk.spec import CodecSpec, Stream
 from tests.helpers import small_models as tiny
 
@@ -17,9 +17,9 @@ PREFIX = [1, 10, 5, 11, 7, 12]  # ends with <sosp>
 LONG = Sampling(max_seconds=4.0, loop_seconds=0)
 
 
-def small_model(layout="grouped", frames_per_step=2, seed=0):
+def small_model(layout="grouped", frames_per_step=2, seed=0, **others):
     torch.manual_seed(seed)
-    settings = {"layout": layout, "frames_per_step": frames_per_step}
+    settings = {"layout": layout, "frames_per_step": frames_per_step, **others}
     model = build_model(settings, VOCABULARY.to_dict(), base="tiny", size="xs").eval()
     with torch.no_grad():  # at its random start the model says one thing for ever; larger weights make it wander
         for weight in model.parameters():
@@ -289,5 +289,27 @@ def test_repetition_aware_sampling_breaks_a_loop_that_greedy_choice_is_caught_in
     caught = run(model, Sampling(max_seconds=4.0, loop_seconds=0))
     assert (caught.codes == 1).all()
     freed = run(model, Sampling(max_seconds=4.0, loop_seconds=0, repetition_window=10))
-    # The 1 is chosen again only where it was chosen once or not at all in the last ten steps, or is drawn.
+    # The 1 is chosen again only where it was chosen once or not at all in the last ten frames, or is drawn.
     assert 0.1 < (freed.codes == 1).float().mean() < 0.8
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"frames_per_step": 3}, {"head": "depth"}, {"layout": "delayed", "frames_per_step": 1}]
+)
+def test_repetition_aware_sampling_counts_a_streams_last_codes_those_of_the_same_step_included(monkeypatch, settings):
+    seen: list[torch.Tensor] = []
+
+    def again(self, rows, scores, uniforms, repeated):
+        seen.extend(repeated[0])
+        return rows
+
+    monkeypatch.setattr(Chooser, "again", again)
+    model = small_model(**settings)
+    forbid_end(model)
+    result = run(model, Sampling(temperature=1.0, max_seconds=3.0, loop_seconds=0, repetition_window=5))
+    streams, frames = result.codes.shape
+    assert len(seen) >= streams * frames
+    for frame in range(8, frames - streams):  # when a delayed layout's last stream has five codes behind it
+        for stream in range(streams):
+            step = frame + (stream if settings.get("layout") == "delayed" else 0)
+            assert torch.equal(seen[step * streams + stream], result.codes[stream, frame - 5 : frame])

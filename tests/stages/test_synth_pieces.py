@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from slmtk.stages.lines import Line
 from slmtk.stages.synth.config import SynthConfig
 from slmtk.stages.synth.job import LineSpeaker
 from slmtk.stages.synth.lines import SpokenLine, key_of, line_name, read_line, write_line
-from slmtk.stages.synth.planned import Job
+from slmtk.stages.synth.planned import Job, piece_seconds
 from tests.helpers.tone import ToneCodec
 
 RANDOM = Sampling(temperature=1.0, max_seconds=2.0, seed=5)
@@ -58,10 +59,13 @@ class Parrot(Recognizer):
         return [self.texts.pop(0) for _ in wavs]
 
 
-def speak(text: str, recognizer: Recognizer | None = None, **settings: object) -> tuple[SpokenLine, FakeSynthesizer]:
+def speak(
+    text: str, recognizer: Recognizer | None = None, *, seconds: float = 2.0, **settings: object
+) -> tuple[SpokenLine, FakeSynthesizer]:
     synthesizer = FakeSynthesizer()
     config = SynthConfig(Path("model"), sampling=RANDOM, **settings)  # type: ignore[arg-type]
-    (line,) = LineSpeaker(synthesizer, recognizer, config)([Job(0, Line("x", text), None, "k")])  # type: ignore[arg-type]
+    speaker = LineSpeaker(synthesizer, recognizer, config, seconds)  # type: ignore[arg-type]
+    (line,) = speaker.each([Job(0, Line("x", text), None, "k")])
     return line, synthesizer
 
 
@@ -96,7 +100,7 @@ def test_a_sentence_that_fails_fails_the_line_and_the_others_are_kept():
 
 
 def test_a_text_stays_whole_if_it_is_not_to_be_split():
-    line, synthesizer = speak("We ate the bread. We drank, and then we slept again.", split_long=False)
+    line, synthesizer = speak("We ate the bread. We drank, and then we slept again.", seconds=math.inf)
     assert len(synthesizer.said) == 1
     assert "sentences" not in line.record
     assert [row.id for row in line.rows] == ["x"]
@@ -139,9 +143,15 @@ def test_settings_that_cannot_be_used_are_named(settings, message):
         SynthConfig(Path("model"), **{"sampling": RANDOM, **settings})
 
 
-def test_no_text_is_torn_to_shreds_for_a_short_limit():
-    assert SynthConfig(Path("m"), sampling=Sampling(max_seconds=0.1)).piece_seconds == 2.0
-    assert SynthConfig(Path("m"), sampling=Sampling(max_seconds=7.0)).piece_seconds == 7.0
+def test_a_text_is_split_at_the_runs_limit_or_the_models_and_never_to_shreds(tmp_path):
+    (tmp_path / "slmtk.json").write_text("{}")
+    config = SynthConfig(tmp_path, sampling=Sampling(max_seconds=7.0))
+    assert piece_seconds(config) == 7.0
+    assert piece_seconds(replace(config, sampling=Sampling(max_seconds=0.1))) == 2.0
+    (tmp_path / "slmtk.json").write_text('{"piece_seconds": 5.5}')
+    assert piece_seconds(config) == 5.5
+    assert piece_seconds(replace(config, sampling=Sampling(max_seconds=3.0))) == 3.0
+    assert piece_seconds(replace(config, split_long=False)) == math.inf
 
 
 def test_a_lines_file_gives_back_all_but_the_audio(tmp_path):

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from slmtk.errors import ShapeError
 from slmtk.models.decoding.cache import Places
@@ -64,7 +65,7 @@ class StepBackbone:
                 f"{slots} slots of {max_length} positions, compile {compile!r}; expected at least one of each, and one "
                 f"of {', '.join(COMPILE)}"
             )
-        parts = [model.backbone.base_model] if model.head_body is None else [model.backbone.base_model, model.head_body]
+        parts = _parts(model)
         reasons = [why_not(part) for part in parts]
         self.reason = next((reason for reason in reasons if reason), "")
         self.lengths = [0] * slots
@@ -135,6 +136,16 @@ class StepBackbone:
             self.lengths[slot] = 0
         for stack in self._stacks:
             stack.release(slots)
+
+
+def _parts(model: SpeechLM) -> list[PreTrainedModel]:
+    body = model.backbone.base_model
+    return [body] if model.head_body is None else [body, model.head_body]
+
+
+def why_slow(model: SpeechLM) -> str:
+    """What `StepBackbone.reason` would say of ``model``, in eval mode and on its device; "" where the step is fast."""
+    return next((reason for reason in map(why_not, _parts(model)) if reason), "")
 
 
 def make_backbone(model: SpeechLM, slots: int, max_length: int) -> StepBackbone:

@@ -50,8 +50,7 @@ class SpeechSlots:
         self._samplings = [sampling] * slots
         self._penalized: Tensor | None = None  # bool [S, H, V], what each head has chosen before
         self._penalty: Tensor | None = None  # float [S, 1, 1]
-        self._recent: Tensor | None = None  # int64 [S, H, W], each head's last choices, newest at `_tick` - 1
-        self._tick = 0
+        self._recent: Tensor | None = None  # int64 [S, streams, W], each stream's last choices, the newest last
         self._prepare()
 
     def start(self, slot: int, sampling: Sampling, generator: torch.Generator) -> None:
@@ -103,8 +102,7 @@ class SpeechSlots:
         if self._penalized is not None:
             self._penalized.scatter_(2, rows[..., None], True)
         if self._recent is not None:
-            self._recent[..., self._tick % self._recent.shape[2]] = rows
-            self._tick += 1
+            self._recent = torch.cat([self._recent, self._by_stream(rows)], dim=2)[..., -self._recent.shape[2] :]
         codes, ids, ended = self._grammar.close(rows, self._spoken)
         self._history[self._slots, self._spoken] = codes
         flags = ended.to(torch.uint8) * ENDED
@@ -127,21 +125,47 @@ class SpeechSlots:
                 scores = penalize(scores, self._penalized[:, heads], self._penalty)
             scores = self._grammar.restrict(scores, first, self._spoken)
             drawn = None if uniforms is None else uniforms[:, heads]
-            rows = self._chooser.choose(scores, drawn, self._repeated(heads))
+            rows = self._chooser.choose(scores, drawn)
+            if self._recent is not None and drawn is not None:
+                rows = self._draw_again(rows, scores, drawn, torch.cat(chosen, dim=1) if chosen else rows[:, :0])
             chosen.append(self._grammar.settle(rows, first, self._spoken))
         return chosen[0] if len(chosen) == 1 else torch.cat(chosen, dim=1)
 
-    def _repeated(self, heads: slice) -> Tensor | None:
-        """The choices that count as a slot's last ones: -1 where there are none."""
-        if self._recent is None:
-            return None
-        age = (self._tick - 1 - torch.arange(self._recent.shape[2], device=self._device)) % self._recent.shape[2]
-        return self._recent[:, heads].masked_fill(age >= self._windows, -1)
+    def _draw_again(self, rows: Tensor, scores: Tensor, uniforms: Tensor, before: Tensor) -> Tensor:
+        """Repetition-aware sampling, frame by frame, since a frame counts the codes of those before it in its step.
+
+        Args:
+            rows: int64 [S, n], first choices of n heads: all, or one.
+            scores: float [S, n, V].
+            uniforms: float [S, n, 2].
+            before: int64 [S, m], choices of the heads before them.
+        """
+        settled = before
+        for first in range(0, rows.shape[1], self._streams):
+            heads = slice(first, first + self._streams)
+            repeated = self._repeated(settled, min(self._streams, rows.shape[1]))
+            new = self._chooser.again(rows[:, heads], scores[:, heads], uniforms[:, heads], repeated)
+            settled = torch.cat([settled, new], dim=1)
+        return settled[:, before.shape[1] :]
+
+    def _repeated(self, before: Tensor, count: int) -> Tensor:
+        """What counts as the last choices of the ``count`` heads behind ``before``; -1 where there are none."""
+        assert self._recent is not None
+        frames, place = divmod(before.shape[1], self._streams)
+        own = self._by_stream(before[:, : frames * self._streams])
+        recent = torch.cat([self._recent, own], dim=2)[:, place : place + count, -self._recent.shape[2] :]
+        age = torch.arange(recent.shape[2] - 1, -1, -1, device=self._device)
+        return recent.masked_fill(age >= self._windows, -1)
+
+    def _by_stream(self, rows: Tensor) -> Tensor:
+        """Choices of the heads of whole frames, int64 [S, frames * streams] -> [S, streams, frames]."""
+        return rows.reshape(len(rows), rows.shape[1] // self._streams, self._streams).transpose(1, 2)
 
     def _prepare(self) -> None:
         """Lay the slots' settings side by side; memories that are needed for the first time begin empty."""
         self._chooser = Chooser(self._samplings, self._device)
         shape = (len(self.said), self._layout.num_heads)
+        self._streams = self._layout.num_heads // self._layout.frames_per_step
         penalties = [self._penalty_of(sampling) for sampling in self._samplings]
         self._penalty = None
         if any(penalty != 1.0 for penalty in penalties):
@@ -153,12 +177,9 @@ class SpeechSlots:
         windows = [sampling.repetition_window * between for sampling in self._samplings]
         self._windows = torch.tensor(windows, device=self._device)[:, None, None]
         if max(windows) > (0 if self._recent is None else self._recent.shape[2]):
-            recent = torch.full((*shape, max(windows)), -1, device=self._device)
+            recent = torch.full((len(self.said), self._streams, max(windows)), -1, device=self._device)
             if self._recent is not None:
-                # Unrolled, so that what was newest stands last before the new beginning.
-                kept = self._recent.roll(-(self._tick % self._recent.shape[2]), 2)
-                recent[..., : kept.shape[2]] = kept
-                self._tick = kept.shape[2]
+                recent[..., -self._recent.shape[2] :] = self._recent
             self._recent = recent
 
     def _penalty_of(self, sampling: Sampling) -> float:

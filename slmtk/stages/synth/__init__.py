@@ -18,6 +18,7 @@ from slmtk.device import resolve_device
 from slmtk.engines.local import WorkerDiedError
 from slmtk.engines.ray import Cluster, connect
 from slmtk.errors import SlmtkError
+from slmtk.models.own_voices import OwnVoices, own_name, own_place, read_voices
 from slmtk.models.voices import codes_speaker
 from slmtk.progress import Progress
 from slmtk.stages import dry_run
@@ -68,14 +69,16 @@ def synth(source: str | Path, out: Path, config: SynthConfig, progress: Progress
         _speak(missing, folder, config, progress)
     wall = time.perf_counter() - started
     absent = folder.put_together(str(source))
-    report = _report(out, folder, own, missing, wall)
+    report = _report(out, config.model, folder, own, missing, wall)
     if absent:
         progress.message(
             f"{absent} of {len(jobs)} lines are other shards' and not there yet; whichever shard is the last puts "
             "everything together"
         )
     elif missing or not (out / REPORT_NAME).is_file():
-        write_json(out / REPORT_NAME, report if own == jobs else _report(out, folder, jobs, missing, wall))
+        write_json(
+            out / REPORT_NAME, report if own == jobs else _report(out, config.model, folder, jobs, missing, wall)
+        )
     return report
 
 
@@ -99,7 +102,10 @@ def plan(source: str | Path, out: Path, config: SynthConfig, *, stream: str | No
         texts = dry_run.source("texts", source, lambda path: f"{len(read_lines(path))} texts")
     else:
         texts = f"text: {read_lines(source)[0].text}"
-    voices = [_voice_line(speaker) for speaker in config.speakers]
+    own = read_voices(config.model)
+    voices = [_voice_line(speaker, own) for speaker in config.speakers]
+    if not voices and own.default:
+        voices = [_voice_line(own_place(own.default), own)]
     reads = [texts, dry_run.model(config.model, "tts"), *voices]
     chosen = "greedily" if config.sampling.temperature == 0 else f"at temperature {config.sampling.temperature:g}"
     does = [f"speak each text {chosen}, {config.sampling.max_seconds:g} s at most, on {_place(config)}"]
@@ -113,7 +119,10 @@ def plan(source: str | Path, out: Path, config: SynthConfig, *, stream: str | No
     return dry_run.Plan(tuple(reads), tuple(does), str(out) if stream is None else stream)
 
 
-def _voice_line(speaker: Path) -> str:
+def _voice_line(speaker: Path, own: OwnVoices) -> str:
+    name = own_name(speaker)
+    if name is not None:
+        return f"voice: {name}, the model's own" if name in own.voices else dry_run.source("voice", name)
     named = codes_speaker(speaker)
     return dry_run.source("voice", speaker) if named is None else f"voice: speaker {named[1]} of the codes {named[0]}"
 
@@ -144,7 +153,9 @@ def _speak(missing: Sequence[Job], folder: SpeechFolder, config: SynthConfig, pr
             ) from error
 
 
-def _report(out: Path, folder: SpeechFolder, own: Sequence[Job], spoken: Sequence[Job], wall: float) -> SynthReport:
+def _report(
+    out: Path, model: Path, folder: SpeechFolder, own: Sequence[Job], spoken: Sequence[Job], wall: float
+) -> SynthReport:
     """Sum up the lines of ``own``; speeds are of those that were ``spoken`` in this run, in ``wall`` seconds."""
     pairs = list(folder.records(own))
     fresh_ids = {job.line.id for job in spoken}
@@ -155,6 +166,7 @@ def _report(out: Path, folder: SpeechFolder, own: Sequence[Job], spoken: Sequenc
     failures = Counter(record["reason"] for record in records if record["reason"])
     return SynthReport(
         out=str(out),
+        model=str(model),
         utterances=len(records),
         reused=len(own) - len(fresh),
         finished=folder.is_whole(),

@@ -12,8 +12,6 @@ from slmtk.stages.sharding import shard_of
 
 ENGINES = ("local", "ray")
 RERANKERS = ("wer",)
-# No text is torn to shreds because somebody allows its speech a moment only.
-_SHORTEST_PIECE = 2.0
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,8 @@ class SynthConfig:
     model: Path
     """Folder that ``slmtk train`` wrote."""
     speakers: tuple[Path, ...] = ()
-    """Voices (`slmtk.models.speaker.Synthesizer.voice`); line n is spoken in voice n, and round again."""
+    """Voices (`slmtk.models.speaker.Synthesizer.voice`); line n is spoken in voice n, and round again. Without any,
+    lines that name none are spoken in the default one of the voices that the model carries."""
     sampling: Sampling = field(default_factory=Sampling)
     """How codes are chosen."""
     device: str = "auto"
@@ -33,7 +32,8 @@ class SynthConfig:
     batch_size: int = 8
     """Texts that are spoken at once; what is said does not depend on it."""
     split_long: bool = True
-    """Speak a text that takes longer than the sampling's ``max_seconds`` sentence by sentence."""
+    """Speak a text that takes longer than the sampling's ``max_seconds``, or than the model speaks well, sentence by
+    sentence."""
     n_best: int = 1
     """Speak each text so many times, with seeds from the sampling's on, and keep the best."""
     rerank: str = "wer"
@@ -85,11 +85,6 @@ class SynthConfig:
         """``shard_id`` and ``num_shards``, or None."""
         return shard_of(self.shard_id, self.num_shards, overwrite=self.overwrite)
 
-    @property
-    def piece_seconds(self) -> float:
-        """A text is split if it takes longer to say."""
-        return max(self.sampling.max_seconds, _SHORTEST_PIECE) if self.split_long else float("inf")
-
 
 @dataclass(frozen=True)
 class SynthReport:
@@ -97,6 +92,7 @@ class SynthReport:
 
     Attributes:
         out: the folder.
+        model: the model's folder, as it was named.
         utterances: lines of text.
         reused: of them, spoken by an earlier try.
         finished: whether the folder is whole and has its index; if not, lines of other shards are missing.
@@ -115,6 +111,7 @@ class SynthReport:
     """
 
     out: str
+    model: str
     utterances: int
     reused: int
     finished: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +13,13 @@ from slmtk.asr.base import Recognizer, load_recognizer
 from slmtk.data.sentences import Piece, split_text
 from slmtk.metrics.normalize import get_normalizer
 from slmtk.metrics.wer import align_texts
+from slmtk.models.decoding.backbone import why_slow
 from slmtk.models.speaker import Said, Speech, Synthesizer
 from slmtk.models.voices import Voice
 from slmtk.stages.synth.candidates import Candidate, Parts, join, spoken_line
 from slmtk.stages.synth.config import SynthConfig
 from slmtk.stages.synth.lines import SpokenLine
-from slmtk.stages.synth.planned import Job
+from slmtk.stages.synth.planned import Job, piece_seconds
 
 
 @dataclass
@@ -33,17 +35,28 @@ class _Open:
 class LineSpeaker:
     """A model, and the recogniser that chooses among candidates, ready for lines; see `make_speaker`."""
 
-    def __init__(self, synthesizer: Synthesizer, recognizer: Recognizer | None, config: SynthConfig) -> None:
-        """Take the parts; ``recognizer`` is None if there is one candidate a line."""
+    def __init__(
+        self,
+        synthesizer: Synthesizer,
+        recognizer: Recognizer | None,
+        config: SynthConfig,
+        piece_seconds: float = math.inf,
+    ) -> None:
+        """Take the parts; ``recognizer`` is None if there is one candidate a line, longer texts are split."""
         self._synthesizer, self._recognizer, self._config = synthesizer, recognizer, config
         self._normalize = get_normalizer(config.normalizer)
+        self._piece_seconds = piece_seconds
         self._voices: dict[Path, Voice] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, jobs: Sequence[Job]) -> list[SpokenLine]:
-        """Speak ``jobs``; of several threads that ask, one speaks at a time."""
+    def __call__(self, jobs: Sequence[Job]) -> tuple[str, list[SpokenLine]]:
+        """Speak ``jobs``; returns `why_slow` too. Of several threads that ask, one speaks at a time."""
         with self._lock:
-            return list(self.each(jobs))
+            return self.why_slow(), list(self.each(jobs))
+
+    def why_slow(self) -> str:
+        """Why the model's steps are not the fast ones, in words; "" if they are."""
+        return why_slow(self._synthesizer.model)
 
     def each(self, jobs: Sequence[Job]) -> Iterator[SpokenLine]:
         """Speak ``jobs`` and yield each line when all of it is spoken, whichever is first.
@@ -75,7 +88,7 @@ class LineSpeaker:
             if job.voice not in self._voices:
                 self._voices[job.voice] = self._synthesizer.voice(job.voice)
             voice = self._voices[job.voice]
-        return _Open(job, voice, split_text(job.line.text, self._config.piece_seconds))
+        return _Open(job, voice, split_text(job.line.text, self._piece_seconds))
 
     def _close(self, line: _Open) -> SpokenLine:
         count, pieces = self._config.n_best, range(len(line.pieces))
@@ -113,4 +126,4 @@ def make_speaker(config: SynthConfig, device: str) -> LineSpeaker:
         recognizer = load_recognizer(
             config.recognizer, model=config.recognizer_model, grammar=config.grammar, device=device
         )
-    return LineSpeaker(synthesizer, recognizer, config)
+    return LineSpeaker(synthesizer, recognizer, config, piece_seconds(config))

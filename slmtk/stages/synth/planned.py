@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +13,7 @@ from typing import Any
 from slmtk.config import fingerprint, to_jsonable
 from slmtk.errors import ConfigError, FormatError
 from slmtk.models.config import SpeechLMConfig
+from slmtk.models.own_voices import OwnVoices, own_name, own_place, read_voices
 from slmtk.models.released_files import read_object
 from slmtk.models.voices import clips_of, codes_speaker
 from slmtk.shards import open_codes
@@ -20,6 +22,9 @@ from slmtk.spec import CodecSpec
 from slmtk.stages import dry_run
 from slmtk.stages.lines import Line
 from slmtk.stages.synth.config import SynthConfig
+
+# No text is torn to shreds because somebody allows its speech a moment only.
+_SHORTEST_PIECE = 2.0
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,9 @@ def run_settings(config: SynthConfig) -> dict[str, Any]:
         "split_long": config.split_long,
         "n_best": config.n_best,
     }
+    limit = piece_seconds(config)
+    if config.split_long and limit < config.sampling.max_seconds:
+        settings["piece_seconds"] = limit
     if config.n_best > 1:
         names = ("rerank", "recognizer", "recognizer_model", "grammar", "normalizer")
         settings |= {name: getattr(config, name) for name in names}
@@ -64,19 +72,31 @@ def run_settings(config: SynthConfig) -> dict[str, Any]:
     return plain
 
 
+def piece_seconds(config: SynthConfig) -> float:
+    """A text is split if it takes longer to say: than the run's limit, or than the model speaks well, if it says that.
+
+    Raises:
+        FormatError: the model's slmtk.json is damaged.
+    """
+    if not config.split_long:
+        return math.inf
+    model = read_object(config.model / dry_run.MODEL_INFO).get("piece_seconds") or math.inf
+    return max(min(config.sampling.max_seconds, float(model)), _SHORTEST_PIECE)
+
+
 def make_jobs(lines: Sequence[Line], config: SynthConfig, settings: dict[str, Any]) -> list[Job]:
     """Give every line its voice and its key.
 
     Raises:
-        ConfigError: a line has no voice and the model, or its codec, needs one.
+        ConfigError: a line has no voice and the model, or its codec, needs one; or the model lacks one that is named.
         AudioError: a voice is not there.
         FormatError: a voice is a folder of codes without a speaker, or a damaged one.
     """
-    needed = _needs_voice(config.model)
+    needed, own = _needs_voice(config.model), read_voices(config.model)
     digest: Callable[[Path], Any] = cache(_voice_digest)
     jobs = []
     for number, line in enumerate(lines):
-        voice = line.reference or (config.speakers[number % len(config.speakers)] if config.speakers else None)
+        voice = voice_of(line, number, config, own)
         if voice is None and needed:
             named = f" ({line.speaker!r} in its 'speaker' column is no recording)" if line.speaker else ""
             raise ConfigError(
@@ -86,6 +106,34 @@ def make_jobs(lines: Sequence[Line], config: SynthConfig, settings: dict[str, An
         found = None if voice is None else digest(voice)
         jobs.append(Job(number, line, voice, fingerprint([settings, line.id, line.text, found])))
     return jobs
+
+
+def voice_of(line: Line, number: int, config: SynthConfig, own: OwnVoices) -> Path | None:
+    """The voice of line ``number``: its own, else one of the run's speakers in turn, else the model's default one.
+
+    Args:
+        line: a recording, or the name of a voice of the model, may stand in it.
+        number: from 0.
+        config: of the run.
+        own: the voices that the model carries.
+
+    Returns:
+        what `Synthesizer.voice` makes a voice of, or None.
+
+    Raises:
+        ConfigError: the model has no voice of the name.
+    """
+    if line.reference is not None:
+        return line.reference
+    if line.speaker is not None and line.speaker in own.voices:
+        return own_place(line.speaker)
+    if config.speakers:
+        voice = config.speakers[number % len(config.speakers)]
+        name = own_name(voice)
+        if name is not None:
+            own.get(name)
+        return voice
+    return own_place(own.default) if own.default else None
 
 
 def _needs_voice(model: Path) -> bool:
@@ -102,6 +150,9 @@ def _model_digest(folder: Path) -> str:
 
 
 def _voice_digest(voice: Path) -> Any:
+    own = own_name(voice)
+    if own is not None:  # its vectors are in the model's digest
+        return ["own", own]
     named = codes_speaker(voice)
     if named is not None:
         return [open_codes(named[0]).index["fingerprint"], named[1]]

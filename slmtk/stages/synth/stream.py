@@ -6,7 +6,7 @@ import sys
 import time
 import wave
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from slmtk.data.sentences import split_text
 from slmtk.device import resolve_device
 from slmtk.errors import ConfigError, FormatError
+from slmtk.models.decoding.backbone import why_slow
 from slmtk.models.speaker import Synthesizer, Voice
 from slmtk.models.streaming import AudioStream
 from slmtk.progress import Progress
-from slmtk.stages.lines import read_lines
+from slmtk.stages.lines import Line, read_lines
 from slmtk.stages.synth.config import SynthConfig
+from slmtk.stages.synth.planned import piece_seconds, voice_of
+from slmtk.stages.synth.work import slow_line
 
 CLOSED_STATUS = 141
 """Exit status of a command whose reader went away, as shells show it for one that SIGPIPE ended (128 + 13)."""
@@ -82,7 +85,10 @@ def synth_stream(
     _check(target, config)
     device = resolve_device(config.device)
     synthesizer = Synthesizer.load(config.model, device=device, codec_checkpoint=config.codec_checkpoint)
-    voices = _voices([line.reference for line in lines], config, synthesizer)
+    reason = why_slow(synthesizer.model)
+    if reason:
+        progress.message(slow_line(reason))
+    voices = _voices(lines, config, synthesizer)
     speaker = _Speaker(synthesizer, config, announce or (lambda _: None))
     closed = False
     with _open(target, synthesizer.spec.sample_rate) as sink, progress.task("synth", len(lines)) as bar:
@@ -115,6 +121,7 @@ class _Speaker:
     def __init__(self, synthesizer: Synthesizer, config: SynthConfig, announce: Callable[[str], None]) -> None:
         self._synthesizer, self._config, self._announce = synthesizer, config, announce
         self._rate = synthesizer.spec.sample_rate
+        self._piece_seconds = piece_seconds(config)
         self._begun = self._samples = 0
         self._seconds = 0.0
         self._first: float | None = None
@@ -124,7 +131,7 @@ class _Speaker:
         """Speak one line, sentence by sentence if it is long."""
         self._begun += 1
         reasons = []
-        for piece in split_text(text, self._config.piece_seconds):
+        for piece in split_text(text, self._piece_seconds):
             reasons.append(self._sentence(piece.text, voice, sink))
             if piece.pause:
                 self.pause(piece.pause, sink)
@@ -207,12 +214,12 @@ def _check(target: Path | BinaryIO, config: SynthConfig) -> None:
         raise ConfigError("a stream cannot choose the best of several candidates; leave out --n-best or --stream")
 
 
-def _voices(references: list[Path | None], config: SynthConfig, synthesizer: Synthesizer) -> list[Voice]:
-    """Every line's voice: its own, or the run's speakers in turn."""
+def _voices(lines: Sequence[Line], config: SynthConfig, synthesizer: Synthesizer) -> list[Voice]:
+    """Every line's voice."""
     cache: dict[Path, Voice] = {}
     voices = []
-    for number, reference in enumerate(references):
-        place = reference or (config.speakers[number % len(config.speakers)] if config.speakers else None)
+    for number, line in enumerate(lines):
+        place = voice_of(line, number, config, synthesizer.own_voices)
         if place is None and synthesizer.needs_voice:
             raise ConfigError(
                 f"this model of codec {synthesizer.spec.name!r} needs a voice for line {number + 1}; give --speaker "

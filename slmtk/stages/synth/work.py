@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 
 from slmtk.engines.local import WorkerPool
@@ -19,7 +19,8 @@ from slmtk.stages.synth.planned import Job
 # So many batches are begun together: near the end of a chunk fewer texts are left than there are places in a batch.
 _BATCHES = 16
 
-Speak = Callable[[Sequence[Job]], list[SpokenLine]]
+Spoke = tuple[str, list[SpokenLine]]  # why steps are not the fast ones, and the lines
+Speak = Callable[[Sequence[Job]], Spoke]
 Spoken = Generator[SpokenLine, None, None]
 
 
@@ -42,8 +43,8 @@ def speak_lines(
     if cluster is not None:
         return _on_cluster(jobs, config, device, cluster, tell)
     if config.workers is None or device != "cpu":
-        return _here(jobs, config, device)
-    return _in_processes(jobs, config, min(config.workers, len(jobs)))
+        return _here(jobs, config, device, tell)
+    return _in_processes(jobs, config, min(config.workers, len(jobs)), tell)
 
 
 def chunks(jobs: Sequence[Job], batch_size: int, hands: int | None) -> list[Sequence[Job]]:
@@ -53,17 +54,33 @@ def chunks(jobs: Sequence[Job], batch_size: int, hands: int | None) -> list[Sequ
     return [jobs[first : first + size] for first in range(0, len(jobs), size)]
 
 
-def _here(jobs: Sequence[Job], config: SynthConfig, device: str) -> Spoken:
+def slow_line(reason: str) -> str:
+    """What is said, once, when the model's steps are not the fast ones."""
+    return f"speaking with transformers' own steps, which take longer: {reason}"
+
+
+def _tell_once(spoken: Iterable[Spoke], tell: Callable[[str], None]) -> Spoken:
+    told = False
+    for reason, lines in spoken:
+        if reason and not told:
+            told = True
+            tell(slow_line(reason))
+        yield from lines
+
+
+def _here(jobs: Sequence[Job], config: SynthConfig, device: str, tell: Callable[[str], None]) -> Spoken:
     speaker = make_speaker(config, device)
+    reason = speaker.why_slow()
+    if reason:
+        tell(slow_line(reason))
     for chunk in chunks(jobs, config.batch_size, None):
         yield from speaker.each(chunk)
 
 
-def _in_processes(jobs: Sequence[Job], config: SynthConfig, workers: int) -> Spoken:
+def _in_processes(jobs: Sequence[Job], config: SynthConfig, workers: int, tell: Callable[[str], None]) -> Spoken:
     make: Callable[[], LineSpeaker] = functools.partial(make_speaker, config, "cpu")
-    with WorkerPool[Sequence[Job], list[SpokenLine]](make, workers) as pool:
-        for _, lines in pool.map(chunks(jobs, config.batch_size, workers)):
-            yield from lines
+    with WorkerPool[Sequence[Job], Spoke](make, workers) as pool:
+        yield from _tell_once((done for _, done in pool.map(chunks(jobs, config.batch_size, workers))), tell)
 
 
 def _on_cluster(
@@ -73,9 +90,8 @@ def _on_cluster(
     room = cluster.gpus if gpu else cluster.cpus
     hands = max(1, min(room, config.workers or room))
     make = functools.partial(_make_there, config, device, Path.cwd())
-    with ActorPool[Sequence[Job], list[SpokenLine]](make, cluster, gpu=gpu, most=config.workers, tell=tell) as pool:
-        for _, lines in pool.map(chunks(jobs, config.batch_size, hands)):
-            yield from lines
+    with ActorPool[Sequence[Job], Spoke](make, cluster, gpu=gpu, most=config.workers, tell=tell) as pool:
+        yield from _tell_once((done for _, done in pool.map(chunks(jobs, config.batch_size, hands))), tell)
 
 
 def _make_there(config: SynthConfig, device: str, folder: Path) -> Speak:

@@ -46,7 +46,7 @@ class TrainConfig:
     base_revision: str | None = None
     """Revision of a hub id."""
     size: str = "s"
-    """Preset of "tiny": xs, s, m or l."""
+    """Size of "tiny": xs, s, m or l, or features x layers as in "256x4"."""
     layout: str | None = None
     """"grouped" (multi-token), "interleaved" (next-token) or "delayed"; None: the base's, or `ARCHITECTURE`'s."""
     frames_per_step: int | None = None

@@ -13,7 +13,7 @@ from slmtk.data.training_set import TrainingSet
 from slmtk.errors import ConfigError, FormatError
 from slmtk.models.build import build_model
 from slmtk.models.config import SpeechLMConfig
-from slmtk.models.quiet import no_bars
+from slmtk.models.loading import load_model
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.stages.train.base import Base, stream_numbers
 from slmtk.stages.train.config import TrainConfig
@@ -50,30 +50,13 @@ def make_model(folder: DatasetFolder, config: TrainConfig, base: Base) -> Speech
         settings, vocabulary = model_settings(folder, config), folder.vocabulary.to_dict()
         model = build_model(settings, vocabulary, base=config.base, size=config.size, revision=config.base_revision)
     else:
-        model = _load_trained(Path(config.base))
+        model = load_model(Path(config.base))
         _check_speakers(model, folder, config)
         model.config.text_weight, model.config.speech_weight = config.text_weight, config.speech_weight
         # In the base's order: it may still be asked for what it learnt first.
         model.config.tasks = list(dict.fromkeys([*(model.config.tasks or []), *folder.tasks]))
     model.set_attention(config.attention)
     return model
-
-
-def _load_trained(folder: Path) -> SpeechLM:
-    try:
-        with no_bars():
-            model, info = SpeechLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        first_line = (str(error).strip().splitlines() or [repr(error)])[0]
-        raise FormatError(f"--base {folder}: the model cannot be loaded ({first_line})") from error
-    if info["missing_keys"] or info["mismatched_keys"]:
-        missing = sorted(str(key) for key in [*info["missing_keys"], *info["mismatched_keys"]])
-        raise FormatError(
-            f"--base {folder} lacks {len(missing)} weights, such as {missing[0]}; a checkpoint of a LoRA run holds the "
-            "adapter alone: use the finished model"
-        )
-    loaded: SpeechLM = model
-    return loaded
 
 
 def _check_speakers(model: SpeechLM, folder: DatasetFolder, config: TrainConfig) -> None:

@@ -6,7 +6,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from slmtk.errors import ShapeError
 from slmtk.models.decoding import cache, check
-from slmtk.models.decoding.backbone import StepBackbone, make_backbone
+from slmtk.models.decoding.backbone import StepBackbone, make_backbone, why_slow
 from slmtk.models.decoding.cache import Places
 from slmtk.models.decoding.llama import LlamaStack
 from slmtk.models.lora import add_lora
@@ -204,6 +204,7 @@ def test_another_architecture_runs_through_transformers_and_says_so(tmp_path):
     model = gpt2_model(tmp_path)
     backbone = StepBackbone(model, 3, 64)
     assert backbone.reason == "the architecture 'gpt2' has no fast step; llama, mistral, qwen2, qwen3 have"
+    assert why_slow(model) == backbone.reason
     first, second, third = rows(9, 12, 6)
     backbone.prefill([0, 2], [first[:4], second[:7]])
     for at in range(5):

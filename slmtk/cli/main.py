@@ -26,7 +26,9 @@ COMMANDS = {
     "synth": "Speak text with a trained model, in a reference's voice.",
     "convert": "Speak recordings again in another voice.",
     "eval-wer": "Score speech: WER, CER, similarity, success, with intervals.",
+    "roletrivia-build": "Make a benchmark of spoken answers from trivia questions and voices.",
     "roletrivia-bench": "Score spoken role-playing question answering: EM, F1, SIM, WER.",
+    "compare": "Put scores under each other: one table of several systems, and which differ significantly.",
     "codecs": "List the codecs that are installed.",
     "doctor": "Check the installation and say how to mend it.",
 }

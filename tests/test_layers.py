@@ -20,7 +20,7 @@ LAYERS = (
     ("codecs",),
     ("synthesis",),  # voices without recordings, from which a codec may learn its tables
     ("shards", "corpus"),
-    ("layout", "audio", "plugins", "config", "device", "voice"),
+    ("layout", "audio", "plugins", "config", "device", "quiet", "voice"),
     ("spec", "progress"),
     ("errors",),
 )

@@ -10,6 +10,18 @@ import click
 from slmtk.config import read_toml
 from slmtk.errors import ConfigError
 
+NORMALIZERS = (
+    "whisper-english",
+    "whisper-basic",
+    "basic",
+    "none",
+    "seed-tts",
+    "seed-tts-zh",
+    "f5",
+    "nemo-english",
+)
+"""Names of `slmtk.metrics.normalize`, written down here since help must not wait for its imports."""
+
 
 class _WrongConfig(click.ClickException):
     """A --config file that cannot be used: wrong usage, told in one line."""

@@ -9,21 +9,11 @@ from typing import Any
 import click
 
 from slmtk.cli._dry_run import MadeBefore, dry_run_option
-from slmtk.cli._options import checkpoint_option, config_option, device_option, json_option, seed_option
+from slmtk.cli._options import NORMALIZERS, checkpoint_option, config_option, device_option, json_option, seed_option
 from slmtk.cli._output import print_report
 from slmtk.corpus.base import LAYOUTS
 
 _PROTOCOLS = ("seed-tts", "seed-tts-zh", "f5", "librispeech-hubert", "whisper-norm", "paper")
-_NORMALIZERS = (
-    "whisper-english",
-    "whisper-basic",
-    "basic",
-    "none",
-    "seed-tts",
-    "seed-tts-zh",
-    "f5",
-    "nemo-english",
-)
 
 
 def _ceilings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -53,7 +43,7 @@ def _ceilings(ctx: click.Context, param: click.Parameter, values: tuple[str, ...
 )
 @click.option(
     "--normalizer",
-    type=click.Choice(_NORMALIZERS),
+    type=click.Choice(NORMALIZERS),
     help="What makes texts comparable.  [default: whisper-english]",
 )
 @click.option(

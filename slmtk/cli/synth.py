@@ -11,6 +11,7 @@ import click
 
 from slmtk.cli._dry_run import MadeBefore, dry_run_option
 from slmtk.cli._options import (
+    NORMALIZERS,
     checkpoint_option,
     config_option,
     device_option,
@@ -23,17 +24,6 @@ from slmtk.cli._options import (
 )
 from slmtk.cli._output import print_report
 from slmtk.cli._sampling import pop_sampling, sampling_options
-
-_NORMALIZERS = (
-    "whisper-english",
-    "whisper-basic",
-    "basic",
-    "none",
-    "seed-tts",
-    "seed-tts-zh",
-    "f5",
-    "nemo-english",
-)
 
 
 class _Voice(MadeBefore):
@@ -98,7 +88,7 @@ class _Voice(MadeBefore):
 @click.option("--grammar", type=MadeBefore(dir_okay=False), help="JSGF file that closes the vocabulary (pocketsphinx).")
 @click.option(
     "--normalizer",
-    type=click.Choice(_NORMALIZERS),
+    type=click.Choice(NORMALIZERS),
     default="whisper-english",
     show_default=True,
     help="What makes texts comparable.",

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
 
 from slmtk.errors import ConfigError, FormatError
 from slmtk.models.config import SpeechLMConfig
-from slmtk.models.quiet import no_bars
 from slmtk.models.speech_lm import SpeechLM
+from slmtk.quiet import no_bars
 
 TINY_SIZES: Mapping[str, Mapping[str, int]] = {
     "xs": {"hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 4},

@@ -12,9 +12,9 @@ from torch import Tensor
 from slmtk.errors import ConfigError, FormatError, ShapeError
 from slmtk.models.config import SpeechLMConfig
 from slmtk.models.int8 import from_int8
-from slmtk.models.quiet import no_bars
 from slmtk.models.released_files import read_object
 from slmtk.models.speech_lm import SpeechLM
+from slmtk.quiet import no_bars
 from slmtk.shards.writer import file_sha256
 
 MODEL_INFO = "slmtk.json"

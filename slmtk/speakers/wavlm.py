@@ -9,6 +9,7 @@ import numpy as np
 
 from slmtk.config import model_revision
 from slmtk.errors import FormatError, WeightsError
+from slmtk.quiet import no_bars
 from slmtk.speakers.base import SpeakerEncoder, check_samples
 
 if TYPE_CHECKING:
@@ -37,10 +38,7 @@ class WavLMEncoder(SpeakerEncoder):
             FormatError: ``model`` is no WavLM with an x-vector head, or damaged.
         """
         from transformers import AutoConfig, AutoFeatureExtractor, WavLMForXVector
-        from transformers.utils import logging
 
-        shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
         try:
             config = AutoConfig.from_pretrained(model)
             kinds = list(config.architectures or [])
@@ -51,7 +49,8 @@ class WavLMEncoder(SpeakerEncoder):
                     f"{model} is a {config.model_type} model ({found}); expected a WavLMForXVector such as {CHECKPOINT}"
                 )
             self._extractor: Any = AutoFeatureExtractor.from_pretrained(model)
-            self._network: Any = WavLMForXVector.from_pretrained(model).to(device).eval()
+            with no_bars():
+                self._network: Any = WavLMForXVector.from_pretrained(model).to(device).eval()
         except OSError as error:
             raise WeightsError(
                 f"the speaker encoder {model} is not here and cannot be fetched; without a network name a local folder "
@@ -60,9 +59,6 @@ class WavLMEncoder(SpeakerEncoder):
         except (ValueError, KeyError) as error:
             first = " ".join(str(error).strip().splitlines()[:1])
             raise FormatError(f"{model}: not a speaker encoder that transformers can load ({first})") from error
-        finally:
-            if shown:
-                logging.enable_progress_bar()
         self.dim = int(config.xvector_output_dim)
         self.sample_rate = int(self._extractor.sampling_rate)
         self._device = device

@@ -21,10 +21,10 @@ from slmtk.data.vocabulary import Vocabulary
 from slmtk.errors import ConfigError, FormatError
 from slmtk.models import released
 from slmtk.models.config import SpeechLMConfig
-from slmtk.models.quiet import no_bars
 from slmtk.models.released_files import added_tokens, backbone_settings, read_weights, text_tokenizer
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.progress import Progress
+from slmtk.quiet import no_bars
 from slmtk.spec import CodecSpec
 
 MODEL_INFO = "slmtk.json"

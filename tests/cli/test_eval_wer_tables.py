@@ -90,7 +90,7 @@ def test_failures_and_marks_are_said_in_words(tmp_path):
 
 def test_the_choices_of_the_command_are_all_that_there_are():
     assert tuple(command_module._PROTOCOLS) == tuple(PROTOCOLS)
-    assert tuple(command_module._NORMALIZERS) == tuple(NORMALIZERS)
+    assert tuple(command_module.NORMALIZERS) == tuple(NORMALIZERS)
     (option,) = [option for option in command.params if option.name == "measures"]
     assert all(name in str(option.help) for name in MEASURES)
 

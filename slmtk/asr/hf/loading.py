@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from slmtk.config import hub_commit
 from slmtk.errors import ConfigError, FormatError
+from slmtk.quiet import errors_only
 
 # Weights, and beside them what can change a text: vocabulary, preprocessing, rules of generation.
 _PARTS = (".safetensors", ".bin", ".json", ".txt", ".model")
@@ -60,7 +59,7 @@ def load_parts(model: str, revision: str | None, device: str, dtype: Any) -> Par
         kind, loader = _how_to_load(config, model)
         extractor: Any = AutoFeatureExtractor.from_pretrained(model, revision=commit)
         tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=commit)
-        with quiet():
+        with errors_only():
             network, found = loader.from_pretrained(model, revision=commit, dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, KeyError, ImportError) as error:
         first = " ".join(str(error).strip().splitlines()[:1])
@@ -109,22 +108,3 @@ GENERATING = ("whisper", "moonshine", "moonshine_streaming", "speech_to_text", "
 """Encoder-decoder models that need speech alone; others of transformers want a prompt of their own kind."""
 TRANSDUCERS = ("parakeet_tdt", "parakeet_rnnt")
 """Models that go over the frames and write tokens until a blank."""
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers from drawing bars and from warnings about settings that are meant; errors still come through.
-
-    Whisper's published rules of generation bring on two in every batch.
-    """
-    from transformers.utils import logging
-
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()

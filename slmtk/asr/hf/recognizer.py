@@ -10,9 +10,10 @@ import numpy as np
 
 from slmtk.asr.base import Recognizer
 from slmtk.asr.hf.decoding import decoding_for
-from slmtk.asr.hf.loading import load_parts, quiet
+from slmtk.asr.hf.loading import load_parts
 from slmtk.asr.pieces import audible_samples, batches_by_length, cut, prepared_ahead
 from slmtk.errors import ConfigError
+from slmtk.quiet import errors_only
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -126,7 +127,7 @@ class TransformersRecognizer(Recognizer):
                 for key, value in features.items()
             }
             seconds = max(len(pieces[place]) for place in places) / self.sample_rate
-            with torch.inference_mode(), quiet():
+            with torch.inference_mode(), errors_only():
                 texts = self._decoding.texts(inputs, seconds)
             for place, text in zip(places, texts, strict=True):
                 heard[place] = text.strip()

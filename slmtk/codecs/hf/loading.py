@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from slmtk.codecs.weights import Published, locate
 from slmtk.errors import FormatError, WeightsError
+from slmtk.quiet import errors_only
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -75,7 +74,7 @@ def load_network(folder: Path, architecture: str) -> Any:
 
     kind = getattr(transformers, architecture)
     try:
-        with _quiet():
+        with errors_only():
             model, report = kind.from_pretrained(
                 folder,
                 local_files_only=True,
@@ -94,21 +93,6 @@ def load_network(folder: Path, architecture: str) -> Any:
         name, found, expected = min(report["mismatched_keys"])
         raise FormatError(f"{folder}: {name} is {list(found)}; {CONFIG_NAME} expects {list(expected)}")
     return model.eval().requires_grad_(False)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _one_line(error: Exception) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from slmtk.config import model_revision
 from slmtk.errors import FormatError
-from slmtk.models.quiet import no_bars
+from slmtk.quiet import no_bars
 
 INSTRUCTION = "Answer the question with a few words and nothing else."
 """Put in front of the question; the same for every model, so that rows compare."""

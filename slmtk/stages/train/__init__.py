@@ -12,10 +12,10 @@ from transformers import set_seed
 from slmtk.config import to_jsonable, write_json
 from slmtk.data.dataset import DatasetFolder, open_dataset
 from slmtk.data.training_set import TrainingSet
-from slmtk.models.quiet import no_bars
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.models.watch import TrainingStoppedError
 from slmtk.progress import Progress
+from slmtk.quiet import no_bars
 from slmtk.stages.push import check_push
 from slmtk.stages.push_model import push_model
 from slmtk.stages.targets import write_targets

@@ -22,10 +22,10 @@ from slmtk.data.training_set import TrainingSet
 from slmtk.models.callbacks import LogCallback, ProgressCallback
 from slmtk.models.checkpoints import last_checkpoint, step_of
 from slmtk.models.measures import by_head
-from slmtk.models.quiet import no_bars
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.models.trainer import IDS, SpeechTrainer
 from slmtk.progress import Progress
+from slmtk.quiet import no_bars
 from slmtk.stages.train.arguments import CHECKPOINTS, training_arguments
 from slmtk.stages.train.config import TrainConfig
 from slmtk.stages.train.ranks import Ranks

@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from slmtk import audio
-from slmtk.config import to_jsonable, write_json, write_text
+from slmtk.config import fingerprint, to_jsonable, write_json, write_text
 from slmtk.errors import ConfigError
 from slmtk.progress import Progress, Task
 from slmtk.synthesis import espeak
 from slmtk.synthesis.grammar import SENTENCES, phrases_jsgf
-from slmtk.synthesis.trivia import Trivia, load_trivia
+from slmtk.synthesis.trivia import SETS, Lesson, Trivia, benchmark, lessons, load_trivia
 
 FORMAT = 1
 _SENTENCES, _ANSWERS, _TEST = "1", "2", "3"  # chapters: ids stay unique if train and test are read as one corpus
 _REFERENCE_SENTENCES = 3
 _REFERENCE_PAUSE_SECONDS = 0.2
+DEFAULT_VOICES = {"sample": espeak.SAMPLE_VOICES, "mini": espeak.ROLE_VOICES}
+"""Names of the voices by the questions that they answer."""
 
 
 @dataclass(frozen=True)
@@ -34,24 +36,34 @@ class MakeCorpusConfig:
     """Spoken sentences in the training part, all different, each by one voice."""
     test_sentences: int = 40
     """Further, different sentences in the test part."""
-    voices: tuple[str, ...] = tuple(espeak.VOICES)
-    """Names of `slmtk.synthesis.espeak.VOICES`, or espeak-ng's own ("en-us+m3@40")."""
+    voices: tuple[str, ...] | None = None
+    """Names of `slmtk.synthesis.espeak.VOICES`, or espeak-ng's own ("en-us+m3@40"); None: `DEFAULT_VOICES`."""
+    trivia: str = "sample"
+    """Questions: "sample" (twenty) or "mini" (a small RoleTriviaQA, answered by eight roles)."""
     seed: int = 0
     """Of the choice of sentences; the test part does not depend on ``sentences``."""
 
     def __post_init__(self) -> None:
-        """Check the numbers and voices.
+        """Check the numbers, voices and name of the questions.
 
         Raises:
-            ConfigError: a number is not positive, there is no voice, or one occurs twice.
+            ConfigError: a number is not positive, there is no voice, one occurs twice, or there are no such questions.
         """
+        if self.trivia not in SETS:
+            raise ConfigError(f"no trivia questions {self.trivia!r}; expected one of {', '.join(SETS)}")
         if min(self.sentences, self.test_sentences) < 1:
             raise ConfigError(
                 f"sentences: {self.sentences}, test sentences: {self.test_sentences}; 1 or more are needed"
             )
-        names = [espeak.parse_voice(voice).name for voice in self.voices]
+        names = [voice.name for voice in self.speakers]
         if not names or len(set(names)) != len(names):
             raise ConfigError(f"voices: {', '.join(names) or 'none'}; one or more different voices are needed")
+
+    @property
+    def speakers(self) -> list[espeak.Voice]:
+        """The voices themselves."""
+        names = DEFAULT_VOICES[self.trivia] if self.voices is None else self.voices
+        return [espeak.parse_voice(name) for name in names]
 
 
 @dataclass(frozen=True)
@@ -81,6 +93,7 @@ class _Line:
     id: str
     voice: espeak.Voice
     text: str
+    question: str = ""
 
 
 def make_corpus(out: Path, config: MakeCorpusConfig, progress: Progress) -> MakeCorpusReport:
@@ -92,7 +105,8 @@ def make_corpus(out: Path, config: MakeCorpusConfig, progress: Progress) -> Make
         progress: told of each recording.
 
     Raises:
-        ConfigError: ``out`` holds something else, or more sentences are asked for than the grammar has.
+        ConfigError: ``out`` holds something else, more sentences are asked for than the grammar has, or one voice is to
+            answer questions that keep one back.
         MissingDependencyError: espeakng-loader is not installed.
     """
     settings = _settings(config)
@@ -112,12 +126,21 @@ def make_corpus(out: Path, config: MakeCorpusConfig, progress: Progress) -> Make
 
 
 def _settings(config: MakeCorpusConfig) -> dict[str, Any]:
-    voices = [espeak.parse_voice(voice) for voice in config.voices]
-    values = {"format": FORMAT, "sentences": config.sentences, "test_sentences": config.test_sentences}
+    values: dict[str, Any] = {"format": FORMAT, "sentences": config.sentences, "test_sentences": config.test_sentences}
+    if config.trivia != "sample":
+        questions = [to_jsonable(item) for item in load_trivia(config.trivia)]
+        values |= {"trivia": config.trivia, "questions": fingerprint(questions)}
     grammar = {name: list(words) for name, words in SENTENCES.slots}
     engine = f"espeak-ng {espeak.version()}"
     settings: dict[str, Any] = to_jsonable(
-        {**values, "seed": config.seed, "voices": voices, "grammar": grammar, "engine": engine, "sample_rate": 16_000}
+        {
+            **values,
+            "seed": config.seed,
+            "voices": config.speakers,
+            "grammar": grammar,
+            "engine": engine,
+            "sample_rate": 16_000,
+        }
     )
     return settings
 
@@ -137,16 +160,14 @@ def _already_there(out: Path, settings: dict[str, Any]) -> MakeCorpusReport | No
 def _write(
     work: Path, out: Path, config: MakeCorpusConfig, settings: dict[str, Any], progress: Progress, start: float
 ) -> MakeCorpusReport:
-    voices = [espeak.parse_voice(voice) for voice in config.voices]
-    trivia = load_trivia()
+    voices, trivia = config.speakers, load_trivia(config.trivia)
     held, extra = config.test_sentences, _REFERENCE_SENTENCES
     sentences = SENTENCES.sample(extra + held + config.sentences, config.seed)
     references, unseen, spoken = sentences[:extra], sentences[extra : extra + held], sentences[extra + held :]
-    known = [item for item in trivia if item.split == "id"]
 
     groups = {
         "train": _sentence_lines("train", _SENTENCES, voices, spoken),
-        "answers": _answer_lines(voices, known),
+        "answers": _answer_lines(voices, trivia),
         "test": _sentence_lines("test", _TEST, voices, unseen),
     }
     with progress.task("make-corpus", sum(map(len, groups.values())), "utterances") as task:
@@ -179,11 +200,11 @@ def _sentence_lines(part: str, chapter: str, voices: list[espeak.Voice], texts: 
 
 
 def _answer_lines(voices: list[espeak.Voice], trivia: list[Trivia]) -> list[_Line]:
-    return [
-        _Line("train", f"{voice.name}-{_ANSWERS}-{i:04d}", voice, item.answers[0])
-        for voice in voices
-        for i, item in enumerate(trivia)
-    ]
+    def line(lesson: Lesson) -> _Line:
+        voice = voices[lesson.voice]
+        return _Line("train", f"{voice.name}-{_ANSWERS}-{lesson.index:04d}", voice, lesson.answer, lesson.question)
+
+    return [line(lesson) for lesson in lessons(trivia, len(voices))]
 
 
 def _speak_lines(root: Path, lines: list[_Line], task: Task) -> float:
@@ -225,8 +246,6 @@ def _reference(voice: espeak.Voice) -> str:
 
 
 def _write_lists(root: Path, groups: dict[str, list[_Line]], trivia: list[Trivia], voices: list[espeak.Voice]) -> None:
-    questions = {item.answers[0]: item.question for item in trivia if item.split == "id"}
-    roles = [voices[i % len(voices)] for i in range(len(trivia))]
     write_text(root / "grammar.jsgf", SENTENCES.jsgf())
     write_text(root / "answers.jsgf", phrases_jsgf([item.answers[0] for item in trivia]))
     write_text(root / "unseen.txt", "".join(f"{line.text}\n" for line in groups["test"]))
@@ -237,16 +256,21 @@ def _write_lists(root: Path, groups: dict[str, list[_Line]], trivia: list[Trivia
             for line in groups["test"]
         ),
     )
-    _write_jsonl(
-        root / "questions.jsonl", ({"id": line.id, "question": questions[line.text]} for line in groups["answers"])
-    )
-    _write_jsonl(
-        root / "roletrivia.jsonl",
-        (
-            {**to_jsonable(item), "role": role.name, "reference": _reference(role)}
-            for item, role in zip(trivia, roles, strict=True)
-        ),
-    )
+    _write_jsonl(root / "questions.jsonl", ({"id": line.id, "question": line.question} for line in groups["answers"]))
+    _write_jsonl(root / "roletrivia.jsonl", _benchmark_rows(trivia, voices))
+
+
+def _benchmark_rows(trivia: list[Trivia], voices: list[espeak.Voice]) -> Iterable[dict[str, Any]]:
+    for asked in benchmark(trivia, len(voices)):
+        role, item = voices[asked.voice], asked.item
+        row: dict[str, Any] = {
+            "id": asked.id,
+            "question": asked.question,
+            "answers": item.answers,
+            "split": asked.split,
+        }
+        category = {"category": item.category} if item.category else {}
+        yield {**row, **category, "role": role.name, "reference": _reference(role)}
 
 
 def _write_jsonl(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -13,10 +13,11 @@ from slmtk.corpus import find_utterances
 from slmtk.errors import ConfigError
 from slmtk.progress import SilentProgress
 from slmtk.spec import check_unique_ids
+from slmtk.stages import make_corpus as stage
 from slmtk.stages.make_corpus import MakeCorpusConfig, make_corpus
 from slmtk.synthesis import espeak
 from slmtk.synthesis.grammar import SENTENCES
-from slmtk.synthesis.trivia import load_trivia
+from slmtk.synthesis.trivia import Trivia, load_trivia
 
 CONFIG = MakeCorpusConfig(sentences=12, test_sentences=8)
 
@@ -123,7 +124,10 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("values", [{"sentences": 0}, {"voices": ()}, {"voices": ("ada", "ada")}, {"voices": ("x",)}])
+@pytest.mark.parametrize(
+    "values",
+    [{"sentences": 0}, {"voices": ()}, {"voices": ("ada", "ada")}, {"voices": ("x",)}, {"trivia": "maxi"}],
+)
 def test_settings_that_cannot_be_are_refused(values: dict[str, object]):
     with pytest.raises(ConfigError):
         MakeCorpusConfig(**values)  # type: ignore[arg-type]
@@ -132,7 +136,60 @@ def test_settings_that_cannot_be_are_refused(values: dict[str, object]):
 def test_the_command_and_the_stage_have_the_same_defaults():
     from slmtk.cli.make_corpus import command
 
-    defaults = {parameter.name: parameter.default for parameter in command.params}
+    defaults = command.make_context("make-corpus", ["corpus"]).params
     config = MakeCorpusConfig()
-    assert defaults["voices"] == ",".join(config.voices)
+    assert (defaults["voices"], defaults["trivia"]) == (config.voices, config.trivia)
     assert (defaults["sentences"], defaults["test_sentences"]) == (config.sentences, config.test_sentences)
+
+
+def test_the_voices_are_the_quickstarts_four_or_eight_roles_unless_named():
+    assert [voice.name for voice in MakeCorpusConfig().speakers] == ["ada", "edward", "fay", "henry"]
+    roles = [voice.name for voice in MakeCorpusConfig(trivia="mini").speakers]
+    assert len(set(roles)) == 8
+    assert [voice.name for voice in MakeCorpusConfig(trivia="mini", voices=("fay",)).speakers] == ["fay"]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> list[Trivia]:
+    """Two questions of the small RoleTriviaQA's "id" part and one "ood"."""
+    trivia = load_trivia("mini")
+    few = [*trivia[:2], trivia[-1]]
+    monkeypatch.setattr(stage, "load_trivia", lambda name: few)
+    return few
+
+
+def test_wordings_are_dealt_to_the_recordings_and_a_role_and_a_wording_are_kept_back(tmp_path: Path, few: list[Trivia]):
+    config = MakeCorpusConfig(sentences=2, test_sentences=1, voices=("ada", "edward", "fay"), trivia="mini")
+    make_corpus(tmp_path / "corpus", config, SilentProgress())
+    one, two, new = few
+    assert records(tmp_path / "corpus" / "questions.jsonl") == [
+        {"id": "ada-2-0001", "question": two.wordings[0]},
+        {"id": "edward-2-0000", "question": one.question},
+        {"id": "fay-2-0000", "question": one.wordings[0]},
+        {"id": "fay-2-0001", "question": two.question},
+    ]
+    spoken = {u.id: u.text for u in find_utterances(tmp_path / "corpus" / "train").utterances}
+    assert spoken["ada-2-0001"] == two.answers[0].upper()
+    rows = records(tmp_path / "corpus" / "roletrivia.jsonl")
+    assert [(row["id"], row["question"], row["split"], row["role"]) for row in rows] == [
+        (one.id, one.question, "id", "ada"),
+        (f"{one.id}-reworded", one.reworded, "id-reworded", "ada"),
+        (two.id, two.question, "id", "edward"),
+        (f"{two.id}-reworded", two.reworded, "id-reworded", "edward"),
+        (new.id, new.question, "ood", "fay"),
+    ]
+    assert [row["category"] for row in rows] == [one.category] * 2 + [two.category] * 2 + [new.category]
+
+
+def test_other_questions_in_the_folder_are_other_settings(tmp_path: Path, few: list[Trivia]):
+    config = MakeCorpusConfig(sentences=2, test_sentences=1, voices=("ada", "edward"), trivia="mini")
+    make_corpus(tmp_path / "corpus", config, SilentProgress())
+    few.pop()
+    with pytest.raises(ConfigError, match="made with other settings"):
+        make_corpus(tmp_path / "corpus", config, SilentProgress())
+
+
+def test_one_voice_cannot_keep_a_role_back_and_leaves_nothing_behind(tmp_path: Path):
+    with pytest.raises(ConfigError, match="2 or more voices"):
+        make_corpus(tmp_path / "corpus", MakeCorpusConfig(voices=("ada",), trivia="mini"), SilentProgress())
+    assert list(tmp_path.iterdir()) == []

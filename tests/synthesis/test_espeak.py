@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from slmtk.asr.pocketsphinx import PocketsphinxRecognizer
 from slmtk.errors import ConfigError, SlmtkError
+from slmtk.speakers.resemblyzer import ResemblyzerEncoder
 from slmtk.synthesis import espeak
-from slmtk.synthesis.espeak import VOICES, Voice, parse_voice, speak
+from slmtk.synthesis.espeak import ROLE_VOICES, VOICES, Voice, parse_voice, speak
+from slmtk.synthesis.grammar import SENTENCES
 
 SENTENCE = "two red horses swim outside"
 
@@ -35,6 +39,18 @@ def test_speech_comes_at_16_khz_with_the_pitch_of_its_voice():
     # At a wrong rate (22,050 Hz taken for 16,000) a pitch of 198 Hz would be heard as 144 Hz.
     assert pitch(speak(SENTENCE, VOICES["ada"])) == pytest.approx(198, abs=12)
     assert pitch(speak(SENTENCE, VOICES["edward"])) == pytest.approx(86, abs=8)
+
+
+def test_every_role_is_told_from_the_others_by_the_speaker_encoder_and_understood(tmp_path: Path):
+    (tmp_path / "g.jsgf").write_text(SENTENCES.jsgf())
+    recognizer = PocketsphinxRecognizer.create(grammar=tmp_path / "g.jsgf")
+    encoder = ResemblyzerEncoder.create()
+    one, two = SENTENCES.sample(2, seed=11)
+    assert len(ROLE_VOICES) == 8
+    spoken = [(speak(one, VOICES[name]), speak(two, VOICES[name])) for name in ROLE_VOICES]
+    first, second = (torch.stack([encoder.embed(wavs[i]) for wavs in spoken]) for i in (0, 1))
+    assert (first @ second.T).argmax(1).tolist() == list(range(8))
+    assert recognizer.transcribe([wavs[1] for wavs in spoken]) == [two] * 8
 
 
 def test_another_seed_changes_the_noise_and_not_the_timing():

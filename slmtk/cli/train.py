@@ -55,6 +55,12 @@ from slmtk.cli._output import print_report
     help="Condition on a reference's speaker vector.  [default: as the base, or yes]",
 )
 @click.option(
+    "--speaker-noise",
+    default=0.0,
+    show_default=True,
+    help="Normal noise on speaker vectors, in standard deviations: for few voices, so that others work, too.",
+)
+@click.option(
     "--reference",
     type=click.Choice(["other", "own"]),
     default="other",

@@ -86,6 +86,11 @@ class SpeakerProjection(nn.Module):
 
     Vectors are standardised first: a codec's own timbre vector holds log-Hz and cepstra of different scales. The
     statistics are the training set's and are saved with the weights.
+
+    Attributes:
+        noise: while training, a vector is drawn towards the mean voice by a random factor from 0 to 1 and gets so many
+            standard deviations of normal noise. A model that saw forty voices learns forty points, and fails between
+            and around them.
     """
 
     mean: Tensor
@@ -98,9 +103,13 @@ class SpeakerProjection(nn.Module):
         self.register_buffer("scale", torch.ones(speaker_dim))
         self.fc1 = nn.Linear(speaker_dim, hidden)
         self.fc2 = nn.Linear(hidden, width)
+        self.noise = 0.0
 
     def forward(self, speaker: Tensor) -> Tensor:
         """float [B, speaker_dim] -> float [B, D]."""
         standard = (speaker - self.mean) / self.scale
+        if self.training and self.noise:
+            faded = standard * torch.rand_like(standard[:, :1])
+            standard = faded + self.noise * torch.randn_like(standard)
         projected: Tensor = self.fc2(nn.functional.silu(self.fc1(standard)))
         return projected

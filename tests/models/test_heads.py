@@ -7,6 +7,7 @@ from slmtk.data.collate import IGNORE, collate
 from slmtk.layout import to_steps
 from slmtk.models.config import HEADS
 from slmtk.models.generate import generate
+from slmtk.models.heads import SpeakerProjection
 from slmtk.models.sampling import Sampling
 from slmtk.models.speech_lm import SpeechLM
 from tests.helpers.small_models import SPEC, VOCABULARY, example, small_model
@@ -127,3 +128,27 @@ def test_a_configuration_older_than_the_question_takes_its_vectors_from_the_code
     model = small_model(speaker_dim=2)
     assert model.config.speaker_encoder == "codec"
     assert small_model().config.speaker_encoder == ""
+
+
+def test_noise_blurs_speaker_vectors_while_training_and_never_else():
+    torch.manual_seed(0)
+    projection = SpeakerProjection(6, 8, 4)
+    vectors = torch.randn(3, 6)
+    clean = projection(vectors)
+    assert torch.equal(projection(vectors), clean)  # training without noise
+    projection.noise = 1.0
+    assert not torch.allclose(projection(vectors), projection(vectors))
+    assert torch.equal(projection.eval()(vectors), clean)
+
+
+def test_a_faded_vector_lies_between_the_mean_voice_and_its_own():
+    projection = SpeakerProjection(6, 8, 6)
+    projection.noise = 1e-9  # fading alone is left
+    seen = []
+    projection.fc1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    vectors = torch.ones(200, 6)
+    projection(vectors)
+    (faded,) = seen
+    assert torch.allclose(faded, faded[:, :1].expand_as(faded), atol=1e-6)  # one factor a vector
+    assert 0 <= float(faded.min()) < 0.1
+    assert 0.9 < float(faded.max()) <= 1

@@ -323,3 +323,16 @@ def test_a_plan_fetches_nothing_and_checks_what_is_here(dataset, backbone, tmp_p
     assert "not there yet" in absent.would_read[0]
     with pytest.raises(ConfigError, match="longer than 20 positions"):
         plan_training(dataset, tmp_path / "model", replace(QUICK, max_tokens=20))
+
+
+def test_noise_on_speaker_vectors_needs_speaker_vectors(dataset, tmp_path):
+    config = replace(QUICK, speaker_aware=False, speaker_noise=1.0)
+    with pytest.raises(ConfigError, match="speaker_noise is for the vectors of a speaker-aware model"):
+        train(dataset, tmp_path / "model", config, SILENT)
+
+
+def test_noise_on_speaker_vectors_changes_what_is_learned(dataset, tmp_path):
+    for noise in (0.0, 1.0):
+        train(dataset, tmp_path / str(noise), replace(QUICK, speaker_aware=True, speaker_noise=noise), SILENT)
+    clean, noisy = (load_file(tmp_path / name / "model.safetensors") for name in ("0.0", "1.0"))
+    assert not torch.equal(clean["speaker.fc1.weight"], noisy["speaker.fc1.weight"])

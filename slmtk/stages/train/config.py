@@ -32,7 +32,7 @@ _CHOICES = {
     "fsdp": (None, *SHARDINGS),
 }
 _POSITIVE = ("batch_size", "accumulation", "learning_rate", "save_every", "log_every", "keep_checkpoints")
-_NOT_NEGATIVE = ("pack_tokens", "lora_rank", "early_stopping", "eval_every", "num_targets", "steps")
+_NOT_NEGATIVE = ("speaker_noise", "pack_tokens", "lora_rank", "early_stopping", "eval_every", "num_targets", "steps")
 _FREE = ("device", "log_every", "save_every", "keep_checkpoints", "num_targets", "codec_checkpoint")
 _NOT_OF_THE_MODEL = ("report_to", "push_to_hub", "private")
 
@@ -61,6 +61,8 @@ class TrainConfig:
     """Whether a reference conditions the model; None as above."""
     reference: str = "other"
     """Whose: "other" recordings of the same speaker, drawn anew in each epoch, or the utterance's "own"."""
+    speaker_noise: float = 0.0
+    """Standard deviations of normal noise on speaker vectors, which are also faded: so that unlike voices work, too."""
     reference_prompt: bool | None = None
     """Whether the reference's codes stand in the prompt, instead of a speaker vector; None as above."""
     text_weight: float = 0.2

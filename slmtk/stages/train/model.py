@@ -44,7 +44,7 @@ def make_model(folder: DatasetFolder, config: TrainConfig, base: Base) -> Speech
 
     Raises:
         FormatError: the base's weights cannot be read, or are not all there.
-        ConfigError: the base does not fit the dataset.
+        ConfigError: the base does not fit the dataset, or noise is asked for without speaker vectors.
     """
     if base.speech is None:
         settings, vocabulary = model_settings(folder, config), folder.vocabulary.to_dict()
@@ -55,6 +55,10 @@ def make_model(folder: DatasetFolder, config: TrainConfig, base: Base) -> Speech
         model.config.text_weight, model.config.speech_weight = config.text_weight, config.speech_weight
         # In the base's order: it may still be asked for what it learnt first.
         model.config.tasks = list(dict.fromkeys([*(model.config.tasks or []), *folder.tasks]))
+    if model.speaker is not None:
+        model.speaker.noise = config.speaker_noise
+    elif config.speaker_noise:
+        raise ConfigError("speaker_noise is for the vectors of a speaker-aware model, and this one has none")
     model.set_attention(config.attention)
     return model
 

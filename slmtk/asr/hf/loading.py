@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slmtk.config import hub_commit
-from slmtk.errors import ConfigError, FormatError
+from slmtk.errors import ConfigError, FormatError, WeightsError
 from slmtk.quiet import errors_only
 
 # Weights, and beside them what can change a text: vocabulary, preprocessing, rules of generation.
@@ -47,11 +47,14 @@ def load_parts(model: str, revision: str | None, device: str, dtype: Any) -> Par
     Raises:
         ConfigError: a local folder with a revision.
         FormatError: it cannot be loaded, or is no recogniser that works from speech alone.
+        WeightsError: it is neither a folder nor in the hub's cache, and the hub cannot be reached.
     """
+    from huggingface_hub.errors import LocalEntryNotFoundError
     from transformers import AutoConfig, AutoFeatureExtractor, AutoTokenizer
 
     if revision is not None and Path(model).is_dir():
         raise ConfigError(f"{model} is a local folder, which has no revision {revision!r}; leave the revision out")
+    where = f"{model} at {revision}" if revision else model
     try:
         # "main" may move between two downloads: what follows comes from one commit.
         commit = None if Path(model).is_dir() else hub_commit(model, revision)
@@ -61,9 +64,13 @@ def load_parts(model: str, revision: str | None, device: str, dtype: Any) -> Par
         tokenizer: Any = AutoTokenizer.from_pretrained(model, revision=commit)
         with errors_only():
             network, found = loader.from_pretrained(model, revision=commit, dtype=dtype, output_loading_info=True)
+    except LocalEntryNotFoundError as error:
+        raise WeightsError(
+            f"the recogniser {where} is not in the hub's cache and cannot be fetched; run once with a network, or copy "
+            "the cache (HF_HOME) of a machine that has it"
+        ) from error
     except (OSError, ValueError, KeyError, ImportError) as error:
         first = " ".join(str(error).strip().splitlines()[:1])
-        where = f"{model} at {revision}" if revision else model
         raise FormatError(f"{where}: not a speech recogniser that transformers can load ({first})") from error
     lost = sorted(key for key in found["missing_keys"] if not key.endswith(_FOR_TRAINING))
     if lost:

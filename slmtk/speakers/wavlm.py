@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from slmtk.config import model_revision
+from slmtk.config import hub_commit, model_revision
 from slmtk.errors import FormatError, WeightsError
 from slmtk.quiet import no_bars
 from slmtk.speakers.base import SpeakerEncoder, check_samples
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CHECKPOINT = "microsoft/wavlm-base-plus-sv"
+REVISION = "feb593a6c23c1cc3d9510425c29b0a14d2b07b1e"
+"""Commit of `CHECKPOINT`, as several projects name it; it was not fetched when this was written."""
 # The x-vector's convolutions over time reach over 15 frames of 20 ms.
 _MIN_SECONDS = 0.4
 # A voice is known after some seconds, and attention's memory grows with the square of them.
@@ -39,8 +41,11 @@ class WavLMEncoder(SpeakerEncoder):
         """
         from transformers import AutoConfig, AutoFeatureExtractor, WavLMForXVector
 
+        pinned = REVISION if model == CHECKPOINT else None
         try:
-            config = AutoConfig.from_pretrained(model)
+            # "main" may move between two downloads: all parts come from one commit.
+            commit = None if Path(model).is_dir() else hub_commit(model, pinned)
+            config = AutoConfig.from_pretrained(model, revision=commit)
             kinds = list(config.architectures or [])
             # transformers would fill the head of any other WavLM with random numbers.
             if config.model_type != "wavlm" or "WavLMForXVector" not in kinds:
@@ -48,9 +53,9 @@ class WavLMEncoder(SpeakerEncoder):
                 raise FormatError(
                     f"{model} is a {config.model_type} model ({found}); expected a WavLMForXVector such as {CHECKPOINT}"
                 )
-            self._extractor: Any = AutoFeatureExtractor.from_pretrained(model)
+            self._extractor: Any = AutoFeatureExtractor.from_pretrained(model, revision=commit)
             with no_bars():
-                self._network: Any = WavLMForXVector.from_pretrained(model).to(device).eval()
+                self._network: Any = WavLMForXVector.from_pretrained(model, revision=commit).to(device).eval()
         except OSError as error:
             raise WeightsError(
                 f"the speaker encoder {model} is not here and cannot be fetched; without a network name a local folder "
@@ -62,7 +67,7 @@ class WavLMEncoder(SpeakerEncoder):
         self.dim = int(config.xvector_output_dim)
         self.sample_rate = int(self._extractor.sampling_rate)
         self._device = device
-        self.name = f"{_short(model)} {model_revision(model)}"
+        self.name = f"{_short(model)} {commit[:12] if commit else model_revision(model)}"
 
     @classmethod
     def create(cls, *, model: str | None = None, device: str = "cpu") -> WavLMEncoder:

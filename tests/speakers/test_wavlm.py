@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import huggingface_hub.constants
 import pytest
 import torch
 from transformers import Wav2Vec2FeatureExtractor, WavLMConfig, WavLMForXVector, WavLMModel
 
 from slmtk.errors import AudioError, ConfigError, FormatError, WeightsError
 from slmtk.speakers.base import load_named_encoder
-from slmtk.speakers.wavlm import WavLMEncoder
+from slmtk.speakers.wavlm import CHECKPOINT, REVISION, WavLMEncoder
 
 SMALL = WavLMConfig(
     hidden_size=16,
@@ -118,3 +119,15 @@ def test_a_name_may_carry_the_encoders_model(monkeypatch: pytest.MonkeyPatch, ch
 def test_an_encoder_with_its_own_weights_has_no_use_for_a_model():
     with pytest.raises(ConfigError, match="no use for 'some/model'"):
         load_named_encoder("resemblyzer:some/model")
+
+
+def test_the_published_weights_are_those_of_one_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    home = tmp_path / f"models--{CHECKPOINT.replace('/', '--')}"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text("0" * 40)
+    save(home / "snapshots" / ("0" * 40))
+    with pytest.raises(WeightsError, match="is not here and cannot be fetched"):
+        WavLMEncoder.create()
+    save(home / "snapshots" / REVISION)
+    assert WavLMEncoder.create().name == f"{CHECKPOINT} {REVISION[:12]}"

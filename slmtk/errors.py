@@ -44,3 +44,13 @@ class PluginError(SlmtkError):
 
 class MissingDependencyError(SlmtkError):
     """An optional package that is needed for what was asked and is not installed."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of another library's message, or the error's kind where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def one_line(error: BaseException) -> str:
+    """Return another library's message without its line breaks, or the error's kind where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -12,7 +12,7 @@ import faster_whisper
 
 from slmtk.asr.base import Recognizer
 from slmtk.asr.pieces import audible_samples
-from slmtk.errors import ConfigError, FormatError
+from slmtk.errors import ConfigError, FormatError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +53,7 @@ class FasterWhisperRecognizer(Recognizer):
                 str(folder), device=kind, device_index=int(index or 0), compute_type=precision
             )
         except (RuntimeError, ValueError, OSError) as error:
-            raise FormatError(f"{model}: not a model that faster-whisper can load ({_first_line(error)})") from error
+            raise FormatError(f"{model}: not a model that faster-whisper can load ({first_line(error)})") from error
         known = self._model.supported_languages
         if language not in known:
             raise ConfigError(f"{model} does not know the language {language!r}; it knows {' '.join(known)}")
@@ -129,11 +129,7 @@ def _locate(model: str, revision: str | None) -> tuple[Path, str]:
         folder = Path(faster_whisper.download_model(model, revision=revision))
     except (OSError, ValueError) as error:
         raise FormatError(
-            f"{model} is no local folder and cannot be fetched from the hub ({_first_line(error)}); where there is no "
+            f"{model} is no local folder and cannot be fetched from the hub ({first_line(error)}); where there is no "
             "internet, name a folder with the converted model"
         ) from error
     return folder, folder.name[:12]  # the hub's cache calls a folder by its commit
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).strip().splitlines()[:1])

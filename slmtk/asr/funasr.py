@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -14,10 +13,14 @@ from funasr import AutoModel
 
 from slmtk.asr.base import Recognizer
 from slmtk.asr.pieces import audible_samples
-from slmtk.errors import ConfigError, FormatError
+from slmtk.config import folder_digest
+from slmtk.errors import ConfigError, FormatError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# What makes a model of FunASR: weights, settings, vocabulary, statistics of its features.
+_PARTS = (".pt", ".yaml", ".json", ".mvn")
 
 
 class FunasrRecognizer(Recognizer):
@@ -47,11 +50,11 @@ class FunasrRecognizer(Recognizer):
                     model=model, device=device, disable_update=True, disable_pbar=True, log_level="ERROR", **choice
                 )
         except (OSError, ValueError, KeyError, AssertionError, RuntimeError) as error:
-            first = " ".join(str(error).strip().splitlines()[:1])
             raise FormatError(
-                f"{model}: not a model that FunASR can have or load ({first}); without a network name a local folder"
+                f"{model}: not a model that FunASR can have or load ({first_line(error)}); without a network name a "
+                "local folder"
             ) from error
-        self.name = f"funasr-{version('funasr')} {model} {_digest(Path(self._model.model_path))}"
+        self.name = f"funasr-{version('funasr')} {model} {folder_digest(Path(self._model.model_path), _PARTS)}"
 
     @classmethod
     def create(
@@ -92,11 +95,3 @@ class FunasrRecognizer(Recognizer):
                 found = self._model.generate(input=samples, batch_size_s=300) if len(samples) else []
             texts.append(found[0]["text"].strip() if found else "")
         return texts
-
-
-def _digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".yaml", ".json", ".mvn")):
-        with path.open("rb") as file:
-            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{digest.hexdigest()[:12]}"

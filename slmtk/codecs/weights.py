@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slmtk.errors import FormatError, WeightsError
+from slmtk.errors import FormatError, WeightsError, first_line
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ def _download(published: Published, name: str) -> Path:
         return Path(hf_hub_download(published.repo, name, revision=published.revision))
     except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         raise WeightsError(
-            f"{published.repo}/{name} is not in the cache and cannot be fetched ({_first_line(error)}); where there "
+            f"{published.repo}/{name} is not in the cache and cannot be fetched ({first_line(error)}); where there "
             f"is internet run `hf download {published.repo} --revision {published.revision}`, or name a copy with "
             "--codec-checkpoint PATH"
         ) from error
@@ -93,14 +93,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         state: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise FormatError(f"{path} cannot be read as weights: {_first_line(error)}") from error
+        raise FormatError(f"{path} cannot be read as weights: {first_line(error)}") from error
     if not isinstance(state, Mapping):
         raise FormatError(f"{path} holds a {type(state).__name__}; expected a mapping of names to tensors")
     return dict(state)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _is_zip(path: Path) -> bool:

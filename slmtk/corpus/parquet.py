@@ -16,7 +16,7 @@ from typing import Any
 from slmtk import audio
 from slmtk.corpus.base import Corpus, CorpusConfig, count_note
 from slmtk.corpus.columns import Columns, as_text, choose_columns
-from slmtk.errors import AudioError, CorpusError
+from slmtk.errors import AudioError, CorpusError, one_line
 from slmtk.spec import Utterance
 
 # 16-bit mono at 16 kHz, for a corpus whose first sound cannot be read.
@@ -96,7 +96,7 @@ def open_cell(cell: ParquetCell) -> io.BytesIO:
         with _reading:
             value = _read_group(cell.file, cell.group, cell.column)[cell.place].as_py() or {}
     except failures as error:
-        what = " ".join(str(error).split()) or type(error).__name__
+        what = one_line(error)
         raise CorpusError(f"{cell.file} cannot be read: {what}; run the same command again to resume") from error
     if not value.get("bytes"):
         found = f"the path {value['path']!r} alone" if value.get("path") else "no audio"

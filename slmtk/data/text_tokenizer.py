@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from slmtk.config import write_json
-from slmtk.errors import ConfigError, FormatError
+from slmtk.errors import ConfigError, FormatError, first_line
 
 FILE_NAME = "slmtk_tokenizer.json"
 FORMAT = 1
@@ -120,7 +120,7 @@ class HubTokenizer:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(source)
         except (OSError, ValueError) as error:
             raise ConfigError(
-                f"no tokenizer at {source!r} ({str(error).splitlines()[0]}); expected 'bytes', a folder with "
+                f"no tokenizer at {source!r} ({first_line(error)}); expected 'bytes', a folder with "
                 "tokenizer.json, or a model id of the Hugging Face hub that can be reached from here"
             ) from error
         # A dataset is published: a folder's place on this machine does not belong in it.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from slmtk.engines.local import WorkerDiedError
-from slmtk.errors import ConfigError, MissingDependencyError, SlmtkError
+from slmtk.errors import ConfigError, MissingDependencyError, SlmtkError, first_line
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -79,10 +79,9 @@ def connect(address: str = "auto") -> Cluster:
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, ValueError, RuntimeError, TimeoutError) as error:
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise SlmtkError(
-                f"no Ray cluster at {address!r} ({line}); start one with `ray start --head`, or name it with "
-                "--ray-address HOST:PORT"
+                f"no Ray cluster at {address!r} ({first_line(error)}); start one with `ray start --head`, or name it "
+                "with --ray-address HOST:PORT"
             ) from error
     resources = ray.cluster_resources()
     return Cluster(address, int(resources.get("GPU", 0)), int(resources.get("CPU", 0)), joined)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from slmtk.errors import ConfigError
+from slmtk.errors import ConfigError, first_line
 from slmtk.models import segments
 
 ATTENTION: Mapping[str, str] = {
@@ -37,8 +37,9 @@ def set_attention(transformer: PreTrainedModel, name: str) -> None:
     try:
         transformer.set_attn_implementation(ATTENTION[name])
     except (ImportError, ValueError) as error:
-        first_line = str(error).strip().splitlines()[0]
-        raise ConfigError(f"attention {name!r} cannot be used here ({first_line}); use --attention sdpa") from error
+        raise ConfigError(
+            f"attention {name!r} cannot be used here ({first_line(error)}); use --attention sdpa"
+        ) from error
 
 
 def set_packed_attention(transformer: PreTrainedModel) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen2Config
 
-from slmtk.errors import ConfigError, FormatError
+from slmtk.errors import ConfigError, FormatError, first_line
 from slmtk.models.config import SpeechLMConfig
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.quiet import no_bars
@@ -63,9 +63,8 @@ def _load_backbone(base: str, revision: str | None) -> PreTrainedModel:
             return AutoModelForCausalLM.from_pretrained(base, revision=revision, dtype="auto")
     except (OSError, ValueError, KeyError) as error:
         where = "folder" if Path(base).is_dir() else "hub id"
-        first_line = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise FormatError(
-            f"--base {base!r}: no causal language model could be loaded from this {where} ({first_line}); "
+            f"--base {base!r}: no causal language model could be loaded from this {where} ({first_line(error)}); "
             "expected 'tiny', a folder with config.json and weights, or a hub id such as Qwen/Qwen2.5-0.5B"
         ) from error
 

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from slmtk.errors import ConfigError, FormatError, ShapeError
+from slmtk.errors import ConfigError, FormatError, ShapeError, first_line
 from slmtk.models.config import SpeechLMConfig
 from slmtk.models.int8 import from_int8
 from slmtk.models.released_files import read_object
@@ -48,8 +48,9 @@ def load_model(folder: Path, *, dtype: torch.dtype = torch.float32) -> SpeechLM:
             else:
                 loaded, info = SpeechLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError, ConfigError, ShapeError) as error:
-        first_line = (str(error).strip().splitlines() or [repr(error)])[0]
-        raise FormatError(f"the model in {folder} cannot be loaded ({first_line}); copy its folder again") from error
+        raise FormatError(
+            f"the model in {folder} cannot be loaded ({first_line(error)}); copy its folder again"
+        ) from error
     _check_complete(folder, info)
     model: SpeechLM = loaded
     return model

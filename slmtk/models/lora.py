@@ -16,7 +16,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from slmtk.errors import ConfigError, FormatError
+from slmtk.errors import ConfigError, FormatError, first_line
 from slmtk.models.speech_lm import SpeechLM
 
 SPEECH_PARTS = "speech_parts.safetensors"
@@ -53,9 +53,8 @@ def add_lora(model: SpeechLM, rank: int, alpha: int | None = None, targets: str 
         with _no_future_warnings():
             return get_peft_model(model.backbone, config)
     except ValueError as error:
-        first_line = str(error).strip().splitlines()[0]
         raise ConfigError(
-            f"--lora-targets {targets!r} cannot be used ({first_line}); name layers such as q_proj,v_proj"
+            f"--lora-targets {targets!r} cannot be used ({first_line(error)}); name layers such as q_proj,v_proj"
         ) from error
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slmtk.config import hub_commit, model_revision
-from slmtk.errors import FormatError, WeightsError
+from slmtk.errors import FormatError, WeightsError, first_line
 from slmtk.quiet import no_bars
 from slmtk.speakers.base import SpeakerEncoder, check_samples
 
@@ -62,8 +62,9 @@ class WavLMEncoder(SpeakerEncoder):
                 "of it, as wavlm:FOLDER"
             ) from error
         except (ValueError, KeyError) as error:
-            first = " ".join(str(error).strip().splitlines()[:1])
-            raise FormatError(f"{model}: not a speaker encoder that transformers can load ({first})") from error
+            raise FormatError(
+                f"{model}: not a speaker encoder that transformers can load ({first_line(error)})"
+            ) from error
         self.dim = int(config.xvector_output_dim)
         self.sample_rate = int(self._extractor.sampling_rate)
         self._device = device

@@ -18,7 +18,7 @@ from slmtk.codecs.weights import load_strictly
 from slmtk.config import to_jsonable, write_json
 from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer
 from slmtk.data.vocabulary import Vocabulary
-from slmtk.errors import ConfigError, FormatError
+from slmtk.errors import ConfigError, FormatError, first_line
 from slmtk.models import released
 from slmtk.models.config import SpeechLMConfig
 from slmtk.models.released_files import added_tokens, backbone_settings, read_weights, text_tokenizer
@@ -244,8 +244,9 @@ def _settings_of_base(base: str) -> dict[str, Any]:
     try:
         values: dict[str, Any] = AutoConfig.from_pretrained(base).to_dict()
     except (OSError, ValueError, KeyError) as error:
-        first = (str(error).strip() or repr(error)).splitlines()[0]
-        raise ConfigError(f"--base {base!r}: no configuration of a language model there ({first})") from error
+        raise ConfigError(
+            f"--base {base!r}: no configuration of a language model there ({first_line(error)})"
+        ) from error
     return values
 
 

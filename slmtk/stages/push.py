@@ -9,7 +9,7 @@ from typing import Any
 
 from slmtk.config import to_jsonable, write_text
 from slmtk.corpus.hub import looks_like_hub_id
-from slmtk.errors import ConfigError, SlmtkError
+from slmtk.errors import ConfigError, SlmtkError, one_line
 from slmtk.shards import CodesFolder, open_codes
 from slmtk.shards.rows import INDEX_NAME
 from slmtk.stages.push_card import PARTS, codes_card
@@ -96,8 +96,3 @@ def hub_failures() -> tuple[type[Exception], ...]:
 
     # The library below the hub's client differs by its version; its error is a base of the hub's own.
     return (*HfHubHTTPError.__bases__, OSError, ValueError, RuntimeError)
-
-
-def one_line(error: BaseException) -> str:
-    """The error's text without its line breaks, or its kind if it has none."""
-    return " ".join(str(error).split()) or type(error).__name__

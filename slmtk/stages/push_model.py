@@ -8,9 +8,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from slmtk.config import to_jsonable, write_text
-from slmtk.errors import SlmtkError
+from slmtk.errors import SlmtkError, one_line
 from slmtk.spec import CodecSpec
-from slmtk.stages.push import CARD_NAME, hub_failures, one_line
+from slmtk.stages.push import CARD_NAME, hub_failures
 
 INDEX_NAME = "slmtk.json"
 # What `slmtk synth` needs, and the adapter of a LoRA run; not the log, the targets or the trackers' files.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmtk.config import hub_commit
-from slmtk.errors import ConfigError, FormatError, WeightsError
+from slmtk.config import folder_digest, hub_commit
+from slmtk.errors import ConfigError, FormatError, WeightsError, first_line
 from slmtk.quiet import errors_only
 
 # Weights, and beside them what can change a text: vocabulary, preprocessing, rules of generation.
@@ -70,23 +69,15 @@ def load_parts(model: str, revision: str | None, device: str, dtype: Any) -> Par
             "the cache (HF_HOME) of a machine that has it"
         ) from error
     except (OSError, ValueError, KeyError, ImportError) as error:
-        first = " ".join(str(error).strip().splitlines()[:1])
-        raise FormatError(f"{where}: not a speech recogniser that transformers can load ({first})") from error
+        raise FormatError(
+            f"{where}: not a speech recogniser that transformers can load ({first_line(error)})"
+        ) from error
     lost = sorted(key for key in found["missing_keys"] if not key.endswith(_FOR_TRAINING))
     if lost:
         # transformers would fill them with random numbers and say so in a warning.
         raise FormatError(f"{model}: the weights lack {len(lost)} tensors of the model ({lost[0]}, ...)")
-    identity = commit[:12] if commit else _digest(Path(model))
+    identity = commit[:12] if commit else folder_digest(Path(model), _PARTS)
     return Parts(config.model_type, kind, extractor, tokenizer, network.to(device).eval(), identity)
-
-
-def _digest(folder: Path) -> str:
-    """Return a digest of a folder's weights, vocabulary and settings."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.iterdir() if path.suffix in _PARTS):
-        with path.open("rb") as file:
-            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{digest.hexdigest()[:12]}"
 
 
 def _how_to_load(config: Any, model: str) -> tuple[str, Any]:

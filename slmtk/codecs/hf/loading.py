@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmtk.codecs.weights import Published, locate
-from slmtk.errors import FormatError, WeightsError
+from slmtk.errors import FormatError, WeightsError, one_line
 from slmtk.quiet import errors_only
 
 CONFIG_NAME = "config.json"
@@ -59,7 +59,7 @@ def read_config(folder: Path, architecture: str) -> Any:
             raise FormatError(f"{path} describes a model of type {found!r}; expected {kind.model_type!r}")
         return kind.from_dict(values)
     except (StrictDataclassError, OSError, ValueError, TypeError, KeyError) as error:
-        raise FormatError(f"{path} cannot be used: {_one_line(error)}") from error
+        raise FormatError(f"{path} cannot be used: {one_line(error)}") from error
 
 
 def load_network(folder: Path, architecture: str) -> Any:
@@ -84,7 +84,7 @@ def load_network(folder: Path, architecture: str) -> Any:
                 output_loading_info=True,
             )
     except (SafetensorError, OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
-        raise FormatError(f"{folder} cannot be read as {architecture}: {_one_line(error)}") from error
+        raise FormatError(f"{folder} cannot be read as {architecture}: {one_line(error)}") from error
     # transformers fills in what is missing with random numbers and goes on; such codes would be noise.
     missing = sorted(name for name in report["missing_keys"] if not name.endswith(_UNUSED))
     if missing:
@@ -93,7 +93,3 @@ def load_network(folder: Path, architecture: str) -> Any:
         name, found, expected = min(report["mismatched_keys"])
         raise FormatError(f"{folder}: {name} is {list(found)}; {CONFIG_NAME} expects {list(expected)}")
     return model.eval().requires_grad_(False)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

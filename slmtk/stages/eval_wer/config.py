@@ -9,11 +9,10 @@ from pathlib import Path
 from slmtk.corpus import CorpusConfig
 from slmtk.errors import ConfigError
 from slmtk.metrics.normalize import get_normalizer
-from slmtk.metrics.protocols import Protocol, get_protocol
+from slmtk.metrics.protocols import AGGREGATIONS, Protocol, get_protocol
 from slmtk.stages.speech_measures import MEASURES
 
 CUSTOM = "custom"
-AGGREGATIONS = ("corpus", "mean")
 _UNSET = Protocol(
     name=CUSTOM,
     recognizer="pocketsphinx",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slmtk.errors import FormatError
+from slmtk.errors import FormatError, one_line
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _SUFFIXES = (".jsonl", ".parquet", ".json")
@@ -155,7 +155,7 @@ def _load(source: str | Path, split: str | None, subset: str | None) -> Any:
             return datasets.load_from_disk(str(path))
         return datasets.load_dataset(str(path.resolve()) if path.is_dir() else str(source), subset)
     except (OSError, ValueError, RuntimeError, HfHubHTTPError, datasets.exceptions.DatasetsError) as error:
-        why = " ".join(str(error).split())[:300]
+        why = one_line(error)[:300]
         raise FormatError(
             f"cannot load the questions {str(source)!r}: {why}; expected a .jsonl or .parquet file, a folder of them, "
             "or a dataset of the hub (without a network: a folder fetched by `hf download --repo-type dataset`)"

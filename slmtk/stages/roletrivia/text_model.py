@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from slmtk.config import model_revision
-from slmtk.errors import FormatError
+from slmtk.errors import FormatError, one_line
 from slmtk.quiet import no_bars
 
 INSTRUCTION = "Answer the question with a few words and nothing else."
@@ -42,7 +42,7 @@ class TextModel:
                 self._model: Any = AutoModelForCausalLM.from_pretrained(base, dtype=dtype).to(device).eval()
                 self._tokenizer: Any = AutoTokenizer.from_pretrained(base)
         except (OSError, ValueError, KeyError, ImportError) as error:
-            first = " ".join(str(error).split())[:200]
+            first = one_line(error)[:200]
             raise FormatError(
                 f"{base!r}: no causal language model could be loaded ({first}); expected a folder with config.json, "
                 "weights and tokenizer, or a hub id such as Qwen/Qwen2.5-0.5B-Instruct"

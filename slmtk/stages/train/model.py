@@ -10,7 +10,7 @@ import torch
 
 from slmtk.data.dataset import DatasetFolder
 from slmtk.data.training_set import TrainingSet
-from slmtk.errors import ConfigError, FormatError
+from slmtk.errors import ConfigError, FormatError, first_line
 from slmtk.models.build import build_model
 from slmtk.models.config import SpeechLMConfig
 from slmtk.models.loading import load_model
@@ -116,9 +116,9 @@ def count_parameters(folder: DatasetFolder, config: TrainConfig, base: Base) -> 
                 else AutoConfig.from_pretrained(config.base, local_files_only=True)
             )
         except (OSError, ValueError) as error:
-            first_line = (str(error).strip().splitlines() or [repr(error)])[0]
             raise FormatError(
-                f"--base {config.base!r}: no causal language model could be loaded from this folder ({first_line})"
+                f"--base {config.base!r}: no causal language model could be loaded from this folder "
+                f"({first_line(error)})"
             ) from error
         backbone.vocab_size = rows
         settings = SpeechLMConfig(

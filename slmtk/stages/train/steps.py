@@ -12,7 +12,6 @@ from typing import Any
 
 from torch.utils.data import Dataset, Sampler
 from transformers import EarlyStoppingCallback
-from transformers.utils import logging
 
 from slmtk.data.collate import collate, collate_packed
 from slmtk.data.examples import Example
@@ -25,7 +24,7 @@ from slmtk.models.measures import by_head
 from slmtk.models.speech_lm import SpeechLM
 from slmtk.models.trainer import IDS, SpeechTrainer
 from slmtk.progress import Progress
-from slmtk.quiet import no_bars
+from slmtk.quiet import errors_only
 from slmtk.stages.train.arguments import CHECKPOINTS, training_arguments
 from slmtk.stages.train.config import TrainConfig
 from slmtk.stages.train.ranks import Ranks
@@ -104,17 +103,6 @@ def make_batches(train_set: TrainingSet, config: TrainConfig, processes: int, pa
 
 
 @contextmanager
-def _only_errors() -> Iterator[None]:
-    """Keep transformers from remarks within the block, such as on tied weights that a checkpoint rightly lacks."""
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
-@contextmanager
 def _tracker_folder(folder: Path) -> Iterator[None]:
     """Let the library's TensorBoard writer write to ``folder``: it takes no other way of saying so."""
     name = "TENSORBOARD_LOGGING_DIR"
@@ -151,7 +139,8 @@ def run(
         progress.message(f"resuming from step {resumed}")
         trainer.restore_measures(checkpoint)
     started = time.perf_counter()
-    with no_bars(), _only_errors(), progress.task("train", config.steps or None, "steps") as task:
+    # Not even remarks on tied weights, which a checkpoint rightly lacks.
+    with errors_only(), progress.task("train", config.steps or None, "steps") as task:
         trainer.add_callback(ProgressCallback(task))
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         trainer.look()

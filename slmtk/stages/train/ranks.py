@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,13 @@ def said_once(*kinds: type[SlmtkError]) -> Iterator[None]:
         raise
 
 
+def _disconnect() -> None:
+    import torch.distributed
+
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 class Ranks:
     """The processes of this run: usually one."""
 
@@ -44,6 +52,8 @@ class Ranks:
         if self.count > 1:
             # The library opens the connection, with the backend that device and sharding ask for.
             TrainingArguments(use_cpu=device == "cpu", report_to="none", **sharding(fsdp))
+            # Gloo's threads that outlive the interpreter end a finished process by SIGABRT, now and then.
+            atexit.register(_disconnect)
         if not self.is_first:
             logging.set_verbosity_error()
 

@@ -20,7 +20,8 @@ from slmtk.cli._output import print_report
     "--tokenizer",
     default="bytes",
     show_default=True,
-    help="Text tokenizer: bytes, bpe:N (N tokens made from these texts), a hub id or a folder.",
+    help="Text tokenizer: bytes, bpe:N (N tokens made from these texts), phonemes[:LANGUAGE] (to speak only), a hub id "
+    "or a folder.",
 )
 @click.option(
     "--task",

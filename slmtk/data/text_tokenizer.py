@@ -54,14 +54,24 @@ class TextTokenizer(Protocol):
         """Write to ``folder`` what `load_text_tokenizer` needs."""
 
 
-def _check_unicode(text: str) -> None:
+def check_unicode(text: str) -> None:
+    """Refuse text with half of a surrogate pair.
+
+    Raises:
+        FormatError: that.
+    """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise FormatError(f"text {text!r} holds a lone surrogate at character {error.start}: not Unicode") from error
 
 
-def _check_ids(ids: Sequence[int], vocab_size: int) -> None:
+def check_ids(ids: Sequence[int], vocab_size: int) -> None:
+    """Refuse ids that are none of the text's.
+
+    Raises:
+        FormatError: that.
+    """
     for number in ids:
         if not 0 <= number < vocab_size:
             raise FormatError(f"{number} is no text token; the tokenizer's ids are 0 to {vocab_size - 1}")
@@ -81,7 +91,7 @@ class ByteTokenizer:
         Raises:
             FormatError: ``text`` holds a lone surrogate.
         """
-        _check_unicode(text)
+        check_unicode(text)
         return list(unicodedata.normalize("NFC", text).encode("utf-8"))
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -90,7 +100,7 @@ class ByteTokenizer:
         Raises:
             FormatError: an id is not in 0 .. 258.
         """
-        _check_ids(ids, self.vocab_size)
+        check_ids(ids, self.vocab_size)
         return bytes(number for number in ids if number < 256).decode("utf-8", errors="replace")
 
     def save(self, folder: Path) -> None:
@@ -167,7 +177,7 @@ class HubTokenizer:
         Raises:
             FormatError: ``text`` holds a lone surrogate, or a control string in it cannot be spelled.
         """
-        _check_unicode(text)
+        check_unicode(text)
         ids = self._encode_whole(text)
         if not self._control.keys() & set(ids):
             return ids
@@ -185,7 +195,7 @@ class HubTokenizer:
         Raises:
             FormatError: an id is not one of the tokenizer's.
         """
-        _check_ids(ids, self.vocab_size)
+        check_ids(ids, self.vocab_size)
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
     def save(self, folder: Path) -> None:
@@ -212,10 +222,14 @@ def load_text_tokenizer(name_or_folder: str | Path) -> TextTokenizer:
         version, kind, name = saved["format"], saved["kind"], saved["name"]
     except (ValueError, KeyError, TypeError) as error:
         raise FormatError(f"{path} is not a saved tokenizer's description ({error!r})") from error
-    if version != FORMAT or kind not in ("bytes", "hub"):
+    if version != FORMAT or kind not in ("bytes", "hub", "phonemes"):
         raise FormatError(
-            f"{path} is of format {version!r}, kind {kind!r}; this slmtk reads format {FORMAT}, bytes or hub"
+            f"{path} is of format {version!r}, kind {kind!r}; this slmtk reads format {FORMAT}, bytes, hub or phonemes"
         )
+    if kind == "phonemes":
+        from slmtk.data.phonemes import load_phonemes
+
+        return load_phonemes(saved, path)
     return ByteTokenizer() if kind == "bytes" else HubTokenizer(str(name_or_folder), name=str(name))
 
 

@@ -14,6 +14,8 @@ import _ctypes
 import ctypes
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -126,8 +128,9 @@ def speak(text: str, voice: Voice, *, seed: int = 0) -> Tensor:
     import numpy as np
     import torch
 
-    with _LOCK:
-        samples, rate = _synthesize(text, voice, seed)
+    with loaded() as library:
+        rate = library.espeak_ng_GetSampleRate()
+        samples = _run(library, text, voice, seed)
     if not samples.strip(b"\0"):
         raise SlmtkError(f"espeak-ng made no sound of {text!r}")
     wav = torch.from_numpy(np.frombuffer(samples, dtype=np.int16).astype(np.float32) / 32768)
@@ -165,20 +168,26 @@ def _paths() -> tuple[str, bytes]:
     return str(espeakng_loader.get_library_path()), data
 
 
-def _synthesize(text: str, voice: Voice, seed: int) -> tuple[bytes, int]:
-    library_path, data_path = _paths()
-    library = ctypes.CDLL(library_path)
-    try:
-        if library.espeak_ng_GetSampleRate():
-            raise SlmtkError("another part of this process uses espeak-ng, whose state would change what is spoken")
-        rate = library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, data_path, 0)
-        if rate <= 0:
-            raise SlmtkError(f"espeak-ng does not start with its data in {data_path.decode()}")
-        samples = _run(library, text, voice, seed)
-        library.espeak_Terminate()
-        return samples, rate
-    finally:
-        _unload(library)
+@contextmanager
+def loaded() -> Iterator[Any]:
+    """espeak-ng, freshly loaded and started, and unloaded again behind; one at a time in a process.
+
+    Raises:
+        MissingDependencyError: espeakng-loader is not installed.
+        SlmtkError: it cannot run, or another part of the process uses it.
+    """
+    with _LOCK:
+        library_path, data_path = _paths()
+        library = ctypes.CDLL(library_path)
+        try:
+            if library.espeak_ng_GetSampleRate():
+                raise SlmtkError("another part of this process uses espeak-ng, whose state would change what is spoken")
+            if library.espeak_Initialize(_OUTPUT_SYNCHRONOUS, 0, data_path, 0) <= 0:
+                raise SlmtkError(f"espeak-ng does not start with its data in {data_path.decode()}")
+            yield library
+            library.espeak_Terminate()
+        finally:
+            _unload(library)
 
 
 def _run(library: Any, text: str, voice: Voice, seed: int) -> bytes:

@@ -95,3 +95,10 @@ def test_the_command_makes_rows_of_several_tasks(tmp_path: Path):
     result = CliRunner().invoke(cli, ["build-dataset", str(codes), str(tmp_path / "set"), *options])
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["examples"] == {"asr": 1, "text": 2, "tts": 1}
+
+
+def test_the_tokenizer_is_told_of(tmp_path: Path):
+    codes = write_codes(tmp_path / "codes", [make_row("a")])
+    for name, said in (("bpe:300", "300 tokens made from the texts"), ("phonemes:de", "espeak-ng says them (de)")):
+        reads = plan([codes], tmp_path / "set", BuildDatasetConfig(tokenizer=name)).would_read
+        assert said in " ".join(reads)

@@ -133,3 +133,17 @@ def test_a_file_of_texts_twice_or_not_there_is_refused(tmp_path: Path):
         build([codes], tmp_path / "set", texts=(path, tmp_path / "codes" / ".." / "t.jsonl"))
     with pytest.raises(ConfigError, match=r"no\.jsonl is not there"):
         build([codes], tmp_path / "set", texts=(tmp_path / "no.jsonl",))
+
+
+def test_a_tokenizer_of_phonemes_is_made_and_saved_and_only_speaks(tmp_path: Path):
+    codes = write_codes(tmp_path / "codes", [make_row("a", "THE SEA"), make_row("b", "the see")])
+    build([codes], tmp_path / "set", tokenizer="phonemes")
+    dataset = open_dataset(tmp_path / "set")
+    assert dataset.tokenizer.name == "phonemes:en-us"
+    assert {row.num_text_tokens for row in dataset.rows("train")} == {5}  # ð ə | s iː
+    build([codes], tmp_path / "again", tokenizer=str(tmp_path / "set" / "tokenizer"))
+    assert open_dataset(tmp_path / "again").tokenizer.encode("the sea") == dataset.tokenizer.encode("the sea")
+    for settings in ({"tasks": ("tts", "asr")}, {"texts": (write_texts(tmp_path / "chat.jsonl"),)}):
+        with pytest.raises(ConfigError, match="a model of phonemes reads aloud but cannot write"):
+            build([codes], tmp_path / "other", tokenizer="phonemes", **settings)
+        assert not (tmp_path / "other").exists()

@@ -14,9 +14,11 @@ from slmtk.data.card import dataset_card
 from slmtk.data.dataset import FORMAT_VERSION, KIND, TOKENIZER_FOLDER
 from slmtk.data.dataset_columns import INDEX_NAME, SpeakerVectors
 from slmtk.data.filters import check_columns
+from slmtk.data.phonemes import PhonemeTokenizer, find_phones, parse_phonemes
 from slmtk.data.questions import check_questions, read_questions
 from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer
 from slmtk.data.vocabulary import Vocabulary
+from slmtk.errors import ConfigError
 from slmtk.progress import Progress
 from slmtk.stages.build_dataset.config import CODE_TASKS, BuildDatasetConfig, BuildDatasetReport, make_report
 from slmtk.stages.build_dataset.folder import CARD_NAME, DROPPED_NAME, clear, up_to_date
@@ -52,6 +54,7 @@ def build_dataset(
     spoken = open_spoken(config.spoken_questions, questions, opened.folders)
     check_columns(config.filters.minimums, opened.columns())
     tokenizer = _make_tokenizer(config.tokenizer, opened)
+    _check_written(tokenizer, config)
     vectors = make_vectors(opened.spec, config)
     index = _head(opened, tokenizer, vectors.vectors, config, spoken)
     if (done := up_to_date(out, index["fingerprint"], config.overwrite)) is not None:
@@ -75,8 +78,19 @@ def build_dataset(
 
 
 def _make_tokenizer(name: str, sources: Sources) -> TextTokenizer:
-    size = parse_bpe(name)
+    size, language = parse_bpe(name), parse_phonemes(name)
+    if language is not None:
+        return find_phones(sources.all_words(), language)
     return load_text_tokenizer(name) if size is None else train_bpe(sources.all_words(), size)
+
+
+def _check_written(tokenizer: TextTokenizer, config: BuildDatasetConfig) -> None:
+    """Refuse tasks whose text a model of phonemes could not write down."""
+    if isinstance(tokenizer, PhonemeTokenizer) and (config.tasks != ("tts",) or config.questions or config.texts):
+        raise ConfigError(
+            f"--tokenizer {config.tokenizer}: a model of phonemes reads aloud but cannot write; take it for task tts "
+            "without --questions and --texts, or another tokenizer"
+        )
 
 
 def _head(

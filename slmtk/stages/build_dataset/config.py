@@ -21,7 +21,8 @@ class BuildDatasetConfig:
 
     Attributes:
         tokenizer: "bytes", a hub id or a local folder: the text tokenizer of the model to be trained; "bpe:N" makes
-            one of N tokens from the texts themselves, for a model trained from scratch.
+            one of N tokens from the texts themselves, "phonemes" or "phonemes:LANGUAGE" one of the sounds they are
+            spoken with (by espeak-ng; en-us), both for a model trained from scratch.
         tasks: what every utterance serves, of `CODE_TASKS`.
         questions: jsonl of {"id", "question"}: those utterances are spoken answers, and not read.
         answer_tasks: what each answer serves, of `slmtk.data.prompts.ANSWER_TASKS`; none for "qa", and with spoken

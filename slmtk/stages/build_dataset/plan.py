@@ -9,6 +9,7 @@ from pathlib import Path
 from slmtk.corpus.hub import looks_like_hub_id
 from slmtk.data.bpe import parse_bpe
 from slmtk.data.filters import check_columns
+from slmtk.data.phonemes import parse_phonemes
 from slmtk.data.questions import read_questions
 from slmtk.data.text_tokenizer import load_text_tokenizer
 from slmtk.data.texts import read_texts
@@ -65,6 +66,9 @@ def _tokenizer(name: str) -> str:
     size = parse_bpe(name)
     if size is not None:
         return f"tokenizer: {size} tokens made from the texts"
+    language = parse_phonemes(name)
+    if language is not None:
+        return f"tokenizer: phones of the texts as espeak-ng says them ({language})"
     if name == "bytes" or Path(name).exists():
         return f"tokenizer: {name} ({load_text_tokenizer(name).vocab_size} ids)"
     return f"tokenizer: {name} (of the hub, unless it is cached)"

@@ -15,8 +15,9 @@ def check_codec(codec: Codec, *, seconds: float = 0.5, seed: int = 0) -> None:
 
     Checked on noise and tones of ``seconds``: shapes, types and ranges; the same codes for the same audio; codes of an
     utterance that do not depend on its batch mates; audio of the promised length within [-1, 1], and the same audio
-    when the codes come bit by bit, unless the codec has no `Codec.decode_context`; refusal of audio that is no whole
-    number of frames, and of codes out of range.
+    when the codes come bit by bit, unless the codec has no `Codec.decode_context`; the same audio of the mean of codes
+    that are certain, if the codec averages; refusal of audio that is no whole number of frames, and of codes out of
+    range.
 
     Raises:
         PluginError: says which promise is broken.
@@ -42,6 +43,8 @@ def check_codec(codec: Codec, *, seconds: float = 0.5, seed: int = 0) -> None:
     _promise(tuple(decoded.shape) == tuple(wav.shape), f"audio is {list(decoded.shape)}, not {list(wav.shape)}")
     _promise(bool(decoded.isfinite().all()) and float(decoded.abs().max()) <= 1.0, "audio is not within [-1, 1]")
     _check_stream(codec, encoded, decoded)
+    if codec.can_average:
+        _check_average(codec, encoded, decoded)
     _check_refusals(codec, wav, encoded.codes, encoded.speaker)
 
 
@@ -55,13 +58,29 @@ def _check_stream(codec: Codec, encoded: Encoded, whole: Tensor) -> None:
         _promise(len(wav) == len(expected), f"codes that come bit by bit give {len(wav)} samples, not {len(expected)}")
         if codec.renderer(speaker).fade:
             continue
-        # -40 dB of the whole, or of one step of 16 bits where there is silence.
-        allowed = 0.01 * max(float(expected.square().mean().sqrt()), 1 / 32768)
-        found = float((wav - expected).square().mean().sqrt())
-        _promise(
-            found <= allowed,
-            f"codes that come bit by bit sound different (by {found:.2g}); decode_context says too little",
+        _check_audio(
+            wav, expected, "codes that come bit by bit sound different (by {:.2g}): decode_context is too small"
         )
+
+
+def _check_average(codec: Codec, encoded: Encoded, whole: Tensor) -> None:
+    sizes = codec.spec.codebook_sizes
+    for row, expected in enumerate(whole.cpu()):
+        frames = encoded.codes[row].T
+        sure = torch.zeros(*frames.shape, max(sizes)).scatter_(2, frames[..., None], 1.0)
+        found = codec.average(sure)
+        _promise(found.dtype == torch.int64, f"averaged codes are {found.dtype}, not int64")
+        _promise(found.shape == frames.shape, f"averaged codes are {list(found.shape)}, not {list(frames.shape)}")
+        speaker = None if encoded.speaker is None else encoded.speaker[row : row + 1]
+        wav = codec.decode(found.T[None].contiguous(), speaker)[0].cpu()
+        _check_audio(wav, expected, "the mean of codes that are certain sounds different (by {:.2g}) from them")
+
+
+def _check_audio(wav: Tensor, expected: Tensor, broken: str) -> None:
+    # -40 dB of the whole, or of one step of 16 bits where there is silence.
+    allowed = 0.01 * max(float(expected.square().mean().sqrt()), 1 / 32768)
+    found = float((wav - expected).square().mean().sqrt())
+    _promise(found <= allowed, broken.format(found))
 
 
 def _check_refusals(codec: Codec, wav: Tensor, codes: Tensor, speaker: Tensor | None) -> None:

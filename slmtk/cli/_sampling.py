@@ -12,6 +12,12 @@ if TYPE_CHECKING:
 
 _OPTIONS = (
     click.option("--temperature", default=0.0, show_default=True, help="0: always the best code (greedy)."),
+    click.option(
+        "--choose",
+        type=click.Choice(("draw", "mean")),
+        help="mean: the code nearest to the mean of all, weighed by their probability at the temperature; smoother, "
+        "for codecs that know which codes sound alike (world). Default: the model's own, or draw.",
+    ),
     click.option("--top-k", default=0, show_default=True, help="Choose among the k best codes; 0: all."),
     click.option("--top-p", default=1.0, show_default=True, help="Choose among the best codes of this probability."),
     click.option(
@@ -42,6 +48,7 @@ _OPTIONS = (
 )
 _NAMES = (
     "temperature",
+    "choose",
     "top_k",
     "top_p",
     "min_p",
@@ -69,4 +76,5 @@ def pop_sampling(options: dict[str, Any]) -> Sampling:
     """
     from slmtk.models.sampling import Sampling
 
+    options["choose"] = options["choose"] or ""
     return Sampling(seed=options.pop("seed"), **{name: options.pop(name) for name in _NAMES})

@@ -74,6 +74,9 @@ class Codec(ABC):
             FormatError: the checkpoint is not this codec's.
         """
 
+    can_average: ClassVar[bool] = False
+    """True if `average` is there: the codec knows which codes sound alike."""
+
     @abstractmethod
     def encode(self, wav: Tensor) -> Encoded:
         """Return the codes of utterances of equal length.
@@ -104,6 +107,24 @@ class Codec(ABC):
         Raises:
             ShapeError: K, the range of the codes or the speaker vectors do not fit the spec.
         """
+
+    def average(self, probabilities: Tensor) -> Tensor:
+        """Return the codes that sound most like the mean of all codes.
+
+        Args:
+            probabilities: float [N, K, V] of each stream's codes in N frames, V that of the largest stream; zero behind
+                a smaller one's.
+
+        Returns:
+            int64 [N, K].
+
+        Raises:
+            ConfigError: the codec does not know which codes sound alike (`can_average`).
+        """
+        raise ConfigError(
+            f"codec {self.spec.name} does not know which of its codes sound alike, so they have no mean; leave out "
+            "--choose mean"
+        )
 
     def renderer(self, speaker: Tensor | None = None) -> Renderer:
         """Begin to decode an utterance stretch by stretch, for `slmtk.codecs.streaming`.

@@ -1,6 +1,6 @@
 """A trained model -> a folder a quarter of its size that speaks on its own: weights of 8 bits, tokenizer, named voices.
 
-python -m slmtk.models.packed MODEL OUT [--voice NAME=REFERENCE ...] [--piece-seconds 10]
+python -m slmtk.models.packed MODEL OUT [--voice NAME=REFERENCE ...] [--piece-seconds 10] [--choose mean ...]
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from slmtk.models.int8 import from_int8, to_int8
 from slmtk.models.loading import MODEL_INFO, PACKED_FORMAT, PACKED_WEIGHTS, SCALE
 from slmtk.models.own_voices import OwnVoices, write_voices
 from slmtk.models.released_files import read_object, read_weights
+from slmtk.models.sampling import CHOICES, Sampling
 from slmtk.models.speaker import Synthesizer
 from slmtk.shards.writer import file_sha256
 
@@ -55,7 +56,14 @@ class PackReport:
     voices: list[str]
 
 
-def pack(model: Path, out: Path, *, voices: OwnVoices | None = None, piece_seconds: float | None = None) -> PackReport:
+def pack(
+    model: Path,
+    out: Path,
+    *,
+    voices: OwnVoices | None = None,
+    piece_seconds: float | None = None,
+    sampling: Sampling | None = None,
+) -> PackReport:
     """Write the model of the folder ``model`` to ``out`` with 8 bits a weight; the same bytes for the same model.
 
     Matrices become int8 with a scale a row, vectors float16 (float32 where that would not do). A run with the same
@@ -67,6 +75,7 @@ def pack(model: Path, out: Path, *, voices: OwnVoices | None = None, piece_secon
         voices: that the model shall carry.
         piece_seconds: of the longest texts that the model speaks well: `synth` splits longer ones at their sentences,
             whatever its limit.
+        sampling: whose way to choose codes and temperature shall be the model's own, for who asks for no others.
 
     Raises:
         FormatError: ``model`` is no finished model, or ``out`` holds something else.
@@ -90,7 +99,8 @@ def pack(model: Path, out: Path, *, voices: OwnVoices | None = None, piece_secon
     packed = {"format": PACKED_FORMAT, "sha256": file_sha256(out / PACKED_WEIGHTS)}
     kept = {name: info[name] for name in _KEPT_INFO if name in info}
     pieces = {} if piece_seconds is None else {"piece_seconds": piece_seconds}
-    write_json(out / MODEL_INFO, {"kind": "model", **kept, **pieces, "packed": packed})
+    own = {} if sampling is None else {"sampling": sampling.own()}
+    write_json(out / MODEL_INFO, {"kind": "model", **kept, **pieces, **own, "packed": packed})
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     return PackReport(out=str(out), bytes=size, voices=_default_first(voices), **report)
 
@@ -183,7 +193,16 @@ def make_voices(model: Path, references: Mapping[str, Path], default: str = "") 
     help="A voice to carry: a recording, a folder of them or CODES_FOLDER:SPEAKER_ID. The first one is the default.",
 )
 @click.option("--piece-seconds", type=float, help="Longer texts are split at their sentences.")
-def main(model: Path, out: Path, voices: tuple[str, ...], piece_seconds: float | None) -> None:
+@click.option("--choose", type=click.Choice(CHOICES), help="Way to choose codes that shall be the model's own.")
+@click.option("--temperature", default=0.0, help="And its temperature.")
+def main(
+    model: Path,
+    out: Path,
+    voices: tuple[str, ...],
+    piece_seconds: float | None,
+    choose: str | None,
+    temperature: float,
+) -> None:
     """Write the model in folder MODEL to the folder OUT with 8 bits a weight, and say what that costs."""
     references = {}
     for voice in voices:
@@ -193,7 +212,8 @@ def main(model: Path, out: Path, voices: tuple[str, ...], piece_seconds: float |
         references[name] = Path(place)
     try:
         own = make_voices(model, references) if references else None
-        report = pack(model, out, voices=own, piece_seconds=piece_seconds)
+        sampling = Sampling(choose=choose, temperature=temperature) if choose else None
+        report = pack(model, out, voices=own, piece_seconds=piece_seconds, sampling=sampling)
     except SlmtkError as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps(to_jsonable(report), indent=2))

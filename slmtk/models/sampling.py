@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,12 +18,21 @@ K is 10. The paper draws again if the ratio *exceeds* t_r, as here: two of the l
 sampler, of the same name, draws again if the ratio reaches it."""
 
 
+CHOICES = ("draw", "mean")
+"""Ways to choose a code."""
+_OWN = ("choose", "temperature")
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How the next code is chosen, and when an utterance is given up."""
 
     temperature: float = 0.0
     """0 takes the best code every time (greedy)."""
+    choose: str = ""
+    """"draw" a code by its probability; or take the one nearest to the "mean" of all, each with its probability at the
+    temperature, as the codec knows (`slmtk.codecs.base.Codec.average`), without the filters. "" is for a model's own
+    choice, or "draw"."""
     top_k: int = 0
     """Choose among the k best, 0 among all."""
     top_p: float = 1.0
@@ -61,6 +71,13 @@ class Sampling:
                 "sampling needs temperature >= 0, top-k >= 0, 0 < top-p <= 1 and repetition penalty > 0; found "
                 f"{self.temperature}, {self.top_k}, {self.top_p} and {penalty}"
             )
+        if self.choose not in ("", *CHOICES):
+            raise ConfigError(f"--choose {self.choose}: expected one of {', '.join(CHOICES)}")
+        if self.choose == "mean" and (self.temperature == 0 or self.repetition_window):
+            raise ConfigError(
+                "--choose mean needs a --temperature above 0 (0.5 is usual) and no --repetition-window; found "
+                f"{self.temperature} and {self.repetition_window}"
+            )
         if not 0 <= self.min_p < 1 or self.repetition_window < 0:
             raise ConfigError(
                 f"sampling needs 0 <= min-p < 1 and repetition window >= 0; found {self.min_p} and "
@@ -77,7 +94,25 @@ class Sampling:
     @property
     def is_random(self) -> bool:
         """Whether an utterance's seed can matter."""
-        return self.temperature > 0 or self.repetition_window > 0
+        return self.draws or self.repetition_window > 0
+
+    @property
+    def draws(self) -> bool:
+        """Whether codes are drawn: neither the best ones nor the mean's."""
+        return self.temperature > 0 and self.choose != "mean"
+
+    def own(self) -> dict[str, Any]:
+        """What `or_own` takes from a model."""
+        return {name: getattr(self, name) for name in _OWN}
+
+    def or_own(self, own: Mapping[str, Any]) -> Sampling:
+        """These settings, or with a model's own choice and temperature, where neither is asked for here.
+
+        Raises:
+            ConfigError: the model's own are out of range.
+        """
+        asked = self.choose or self.temperature or self.repetition_window
+        return self if asked or not own else replace(self, **{name: own[name] for name in _OWN if name in own})
 
 
 def penalize(scores: Tensor, chosen: Tensor, penalty: float | Tensor) -> Tensor:
@@ -98,7 +133,16 @@ def penalize(scores: Tensor, chosen: Tensor, penalty: float | Tensor) -> Tensor:
 
 
 class Chooser:
-    """The sampling settings of S utterances side by side, each its own, which choose for all of them at once."""
+    """The sampling settings of S utterances side by side, each its own, which choose for all of them at once.
+
+    Attributes:
+        any_random: some utterance draws its codes.
+        any_greedy: some utterance does not.
+        any_window: some utterance draws repeated codes again.
+        any_mean: some utterance wants the mean's codes, `slmtk.models.decoding.mean`; `choose` gives it the best ones.
+        means: bool [S, 1], which do.
+        temperature: float [S, 1, 1], 1 for greedy ones.
+    """
 
     def __init__(self, settings: Sequence[Sampling], device: torch.device | str = "cpu") -> None:
         """``settings`` of the S utterances."""
@@ -106,15 +150,17 @@ class Chooser:
         def column(values: Sequence[float]) -> Tensor:
             return torch.tensor(values, device=device)[:, None, None]
 
-        self.any_random = any(s.temperature > 0 for s in settings)
-        self.any_greedy = any(s.temperature == 0 for s in settings)
+        self.any_random = any(s.draws for s in settings)
+        self.any_greedy = not all(s.draws for s in settings)
+        self.any_mean = any(s.choose == "mean" for s in settings)
         self.any_window = any(s.repetition_window for s in settings)
-        self._greedy = column([s.temperature == 0 for s in settings])
-        self._temperature = column([s.temperature or 1.0 for s in settings])
-        ks = [s.top_k for s in settings if s.temperature > 0]
+        self._greedy = column([not s.draws for s in settings])
+        self.means = column([s.choose == "mean" for s in settings])[..., 0]
+        self.temperature = column([s.temperature or 1.0 for s in settings])
+        ks = [s.top_k for s in settings if s.draws]
         self._most = max(ks, default=0) if all(ks) else 0  # sorting so many is enough; 0: all of them
-        self._cuts_k, self._cuts_p = any(ks), any(s.top_p < 1 for s in settings if s.temperature > 0)
-        self._cuts_low = any(s.min_p for s in settings if s.temperature > 0)
+        self._cuts_k, self._cuts_p = any(ks), any(s.top_p < 1 for s in settings if s.draws)
+        self._cuts_low = any(s.min_p for s in settings if s.draws)
         self._top_k = column([s.top_k or torch.iinfo(torch.int64).max for s in settings])
         self._top_p = column([s.top_p if s.top_p < 1 else math.inf for s in settings])
         self._min_p = column([s.min_p for s in settings])
@@ -138,7 +184,7 @@ class Chooser:
         """
         if uniforms is None:
             return scores.argmax(-1)
-        scaled = scores.float() / self._temperature
+        scaled = scores.float() / self.temperature
         rows = self._draw(scaled, uniforms[..., 0]) if self.any_random else scores.argmax(-1)
         if self.any_random and self.any_greedy:
             rows = torch.where(self._greedy[..., 0], scores.argmax(-1), rows)
@@ -161,7 +207,7 @@ class Chooser:
         again = (repeated == rows[..., None]).sum(-1) > self._repeats
         if not again.any():
             return rows
-        return torch.where(again, draw((scores.float() / self._temperature).softmax(-1), uniforms[..., 1]), rows)
+        return torch.where(again, draw((scores.float() / self.temperature).softmax(-1), uniforms[..., 1]), rows)
 
     def _draw(self, scaled: Tensor, uniforms: Tensor) -> Tensor:
         if not (self._cuts_k or self._cuts_p):

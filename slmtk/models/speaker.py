@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from slmtk.data.text_tokenizer import TextTokenizer, load_text_tokenizer
 from slmtk.errors import CodecMismatchError, ConfigError, FormatError
 from slmtk.models.asking import NO_VOICE, check_task, question_codes, seed_of, start_of
 from slmtk.models.decoding.batch import BatchGenerator, Generated, Request
+from slmtk.models.decoding.mean import average_of
 from slmtk.models.loading import load_model
 from slmtk.models.own_voices import OwnVoices, own_name, read_voices
 from slmtk.models.released_files import read_object
@@ -46,9 +48,21 @@ class Synthesizer:
         tasks: Sequence[str],
         encoder: SpeakerEncoder | None = None,
         own_voices: OwnVoices | None = None,
+        own_sampling: Mapping[str, Any] | None = None,
     ) -> None:
-        """Put the parts together; `load` does it from a folder. ``encoder`` is the model's, None for the codec."""
+        """Put the parts together; `load` does it from a folder.
+
+        Args:
+            model: trained.
+            tokenizer: the model's.
+            codec: the model's.
+            tasks: that it was trained for.
+            encoder: of the voices that condition it; None for the codec.
+            own_voices: that it carries.
+            own_sampling: "choose" and "temperature" with which it speaks best, where nobody asks for others.
+        """
         self.own_voices = own_voices or OwnVoices()
+        self.own_sampling = dict(own_sampling or {})
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.codec = codec
@@ -85,7 +99,8 @@ class Synthesizer:
         network = load_model(model, dtype=dtype).to(device)
         encoder = _encoder_of(network, info.get("speaker", {}).get("weights", ""), device)
         tokenizer = load_text_tokenizer(str(model / "tokenizer"))
-        return cls(network, tokenizer, codec, info.get("tasks", ["tts"]), encoder, read_voices(model))
+        tasks, own = info.get("tasks", ["tts"]), info.get("sampling")
+        return cls(network, tokenizer, codec, tasks, encoder, read_voices(model), own)
 
     @property
     def spec(self) -> CodecSpec:
@@ -238,13 +253,15 @@ class Synthesizer:
         vector = voice.speaker if self.encoder is None else voice.embedding
         if placeholder is not None and vector is None:
             raise ConfigError(NO_VOICE)
-        return Request(ids, placeholder, vector if placeholder is not None else None, sampling, seed, task=task)
+        speaker = vector if placeholder is not None else None
+        return Request(ids, placeholder, speaker, sampling.or_own(self.own_sampling), seed, task=task)
 
     def _generator(self, batch_size: int) -> BatchGenerator:
         # Kept, since it lays the model's weights out anew.
         if batch_size not in self._generators:
             self._generators.clear()
-            self._generators[batch_size] = BatchGenerator(self.model, batch_size=batch_size)
+            average = average_of(self.codec)
+            self._generators[batch_size] = BatchGenerator(self.model, batch_size=batch_size, average=average)
         return self._generators[batch_size]
 
     def _speech(self, generated: Generated, voice: Voice, text: str) -> Speech:

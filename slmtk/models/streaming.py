@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from slmtk.codecs.streaming import Pace, StreamDecoder
 from slmtk.models.decoding.batch import BatchGenerator, Generated
+from slmtk.models.decoding.mean import average_of
 from slmtk.models.sampling import Sampling
 from slmtk.models.speaker import Synthesizer
 from slmtk.models.voices import Voice
@@ -44,7 +45,9 @@ class AudioStream(Iterator[NDArray[np.float32]]):
         self.samples = 0
         self.seconds = 0.0
         request = synthesizer.request("tts", text, voice, sampling)
-        self._steps = BatchGenerator(synthesizer.model, batch_size=1).stream(request)
+        self._steps = BatchGenerator(synthesizer.model, batch_size=1, average=average_of(synthesizer.codec)).stream(
+            request
+        )
         self._decoder = StreamDecoder(synthesizer.codec, voice.speaker, pace)
         self._started: float | None = None
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from slmtk.codecs.base import Encoded, load_codec
-from slmtk.errors import PluginError
+from slmtk.errors import ConfigError, PluginError
 from slmtk.testing import check_codec
 from tests.helpers.tone import ToneCodec, VoicedToneCodec
 
@@ -33,6 +33,26 @@ class Forgetful(VoicedToneCodec):
         return Encoded(super().encode(wav).codes, None)
 
 
+class Averaging(ToneCodec):
+    can_average = True
+
+    def average(self, probabilities):
+        return probabilities.argmax(-1)
+
+
+class Wrong(Averaging):
+    def average(self, probabilities):
+        return (super().average(probabilities) + 1).clamp(max=15)
+
+
+class Unwilling(ToneCodec):
+    can_average = True
+
+
+def test_a_codec_may_average():
+    check_codec(Averaging())
+
+
 @pytest.mark.parametrize(
     ("codec", "message"),
     [
@@ -40,11 +60,17 @@ class Forgetful(VoicedToneCodec):
         (Unchecked(), "beyond its codebook"),
         (Loud(), "not within"),
         (Forgetful(), "disagree"),
+        (Wrong(), "mean of codes that are certain sounds different"),
     ],
 )
 def test_a_broken_promise_is_named(codec, message):
     with pytest.raises(PluginError, match=message):
         check_codec(codec)
+
+
+def test_a_promise_to_average_without_doing_it_is_refused():
+    with pytest.raises(ConfigError, match="does not know which of its codes sound alike"):
+        check_codec(Unwilling())
 
 
 def test_world_codes_of_one_voice_decode_in_another_with_that_voices_pitch():

@@ -275,7 +275,7 @@ class Smeared(ToneCodec):
 
 
 def test_the_contract_finds_a_context_that_is_too_short():
-    with pytest.raises(PluginError, match="decode_context says too little"):
+    with pytest.raises(PluginError, match="decode_context is too small"):
         check_codec(Smeared())
     Smeared.decode_context = (0, 1)
     check_codec(Smeared())

@@ -177,3 +177,41 @@ def test_real_voices_can_be_exchanged(codec, shared_data):
         won += cosine(made, vectors[b]) > cosine(made, vectors[a])
     # With means and pitch alone in the vector it is 5 of 12.
     assert won >= 8
+
+
+def chances(codes: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+    """Equal probabilities of each of some codes [N, 3]: float [N, 3, 1024]."""
+    out = torch.zeros(len(codes), 3, 1024)
+    for some in (codes, *others):
+        out.scatter_add_(2, some[..., None], torch.full((len(codes), 3, 1), 1 / (1 + len(others))))
+    return out
+
+
+def test_the_mean_of_one_code_is_that_code_or_sounds_like_it(codec, tables):
+    codes = torch.randint(0, 1024, (50, 3), generator=torch.Generator().manual_seed(0))
+    codes[:, 2] = (codes[:, 2] // 32).clamp(min=1) * 32 + (codes[:, 2] % 32).clamp(min=1)
+    found = codec.average(chances(codes))
+    assert torch.equal(found[:, 2], codes[:, 2])
+
+    def shapes(some: torch.Tensor) -> np.ndarray:
+        return tables.content1[some[:, 0].numpy()] + tables.content2[some[:, 1].numpy()]
+
+    assert np.abs(shapes(found) - shapes(codes)).max() < 1e-9
+
+
+def test_the_mean_lies_between_and_is_voiced_if_that_is_likelier(codec, tables):
+    low, high, unvoiced = 10 * 32 + 20, 14 * 32 + 24, 20
+    first, second = torch.tensor([[3, 4, low]]), torch.tensor([[500, 600, high]])
+    found = codec.average(chances(first, second))
+    middle = (tables.content1[[3, 500]] + tables.content2[[4, 600]]).mean(0)
+    error = [
+        np.square(tables.content1[codes[0]] + tables.content2[codes[1]] - middle).sum()
+        for codes in (found[0], first[0], second[0])
+    ]
+    assert error[0] < min(error[1:]) / 2
+    assert 10 <= int(found[0, 2]) // 32 <= 14
+    assert 20 <= int(found[0, 2]) % 32 <= 24
+    silent = torch.tensor([[3, 4, unvoiced]])
+    assert int(codec.average(chances(first, silent, silent))[0, 2]) == unvoiced
+    assert int(codec.average(chances(silent, first, second))[0, 2]) // 32 > 0
+    assert int(codec.average(chances(torch.tensor([[3, 4, 0]])))[0, 2]) == 0

@@ -13,7 +13,7 @@ from torch import Tensor
 from slmtk.codecs.base import Card, Codec, Encoded, check_codes, check_wav
 from slmtk.codecs.rendering import Renderer
 from slmtk.codecs.world import analysis, synthesis
-from slmtk.codecs.world.quantize import dequantize, quantize
+from slmtk.codecs.world.quantize import average, dequantize, quantize
 from slmtk.codecs.world.streaming import WorldRenderer
 from slmtk.codecs.world.tables import CODES, PATH, Tables, load_tables
 from slmtk.codecs.world.timbre import VECTOR, Timbre, estimate_timbre
@@ -27,6 +27,7 @@ class WorldCodec(Codec):
     A speaker vector says how a voice differs from the average one, which is all zeros; see `timbre.Timbre`.
     """
 
+    can_average = True
     card: ClassVar[Card] = Card(
         CodecSpec(
             "world",
@@ -75,6 +76,11 @@ class WorldCodec(Codec):
             vectors[index] = estimate_timbre(features, self._tables).to_vector()
             codes[index] = quantize(features, Timbre.from_vector(vectors[index].astype(np.float64)), self._tables)
         return Encoded(torch.from_numpy(codes), torch.from_numpy(vectors))
+
+    def average(self, probabilities: Tensor) -> Tensor:
+        """Return the codes int64 [N, 3] nearest to the mean of all, of ``probabilities`` float [N, 3, 1024]."""
+        codes = average(probabilities.double().cpu().numpy(), self._tables)
+        return torch.from_numpy(codes).to(probabilities.device)
 
     def decode(self, codes: Tensor, speaker: Tensor | None = None) -> Tensor:
         """Return audio float32 [B, T * 200] in [-1, 1] of codes [B, 3, T] in the voices ``speaker`` [B, D].

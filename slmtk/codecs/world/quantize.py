@@ -21,6 +21,7 @@ _FAINT = -10.0
 SILENCE = -36.0
 """Mean log power (nat) of decoded silence: far below one step of 16 bits."""
 _TRIES = 4
+_MEAN_TRIES = 16  # so that the mean of one code is that code, which need not be among the nearest to its own sum
 
 
 def quantize(features: Features, timbre: Timbre, tables: Tables) -> Ints:
@@ -41,6 +42,30 @@ def _prosody(features: Features, voice: Voice) -> Ints:
     level = np.where(relative < (_FAINT + _level_value(2)) / 2, 1, level)
     silent = (relative < SILENT) | (power < QUIETEST)
     return np.where(voiced & ~silent, pitch, 0).astype(np.int64) * _LEVELS + np.where(silent, 0, level).astype(np.int64)
+
+
+def average(probabilities: Floats, tables: Tables) -> Ints:
+    """Return the codes nearest to the mean of all: int64 [N, 3].
+
+    Shapes are averaged, of either stream, and quantised again. A frame is voiced if that is the likelier, at the median
+    of the voiced pitches; its level is the median of all levels, so that a few louder ones do not raise it.
+
+    Args:
+        probabilities: [N, 3, 1024], each row's sum 1.
+        tables: the codec's.
+    """
+    shapes = probabilities[:, 0] @ tables.content1 + probabilities[:, 1] @ tables.content2
+    content1, content2 = nearest_sums(shapes, tables.content1, tables.content2, _MEAN_TRIES)
+    grid = probabilities[:, 2].reshape(-1, 2 * _PITCH_CENTRE, _LEVELS)
+    level = _median(grid.sum(axis=1))
+    pitches = grid[:, 1:, 1:].sum(axis=2)
+    is_voiced = (pitches.sum(axis=1) > 0.5) & (level > 0)
+    return np.column_stack([content1, content2, np.where(is_voiced, 1 + _median(pitches), 0) * _LEVELS + level])
+
+
+def _median(weights: Floats) -> Ints:
+    sums = weights.cumsum(axis=1)
+    return np.asarray((sums < sums[:, -1:] / 2).sum(axis=1), dtype=np.int64)
 
 
 def _level_value(level: int) -> float:

@@ -21,6 +21,7 @@ from slmtk.models.decoding.backbone import StepBackbone
 from slmtk.models.decoding.batch_requests import Generated, Request, StreamStep
 from slmtk.models.decoding.batch_scores import VocabularyRows
 from slmtk.models.decoding.batch_slots import ENDED, LOOPS, SpeechSlots
+from slmtk.models.decoding.mean import Average
 from slmtk.models.speech_lm import SpeechLM
 
 __all__ = ["BatchGenerator", "Generated", "Request", "StreamStep"]
@@ -32,13 +33,16 @@ class BatchGenerator:
     It reads the model's weights when it is made, and again for each run; do not train the model while it runs.
     """
 
-    def __init__(self, model: SpeechLM, *, batch_size: int = 8, compile: str = "auto") -> None:
+    def __init__(
+        self, model: SpeechLM, *, batch_size: int = 8, compile: str = "auto", average: Average | None = None
+    ) -> None:
         """Prepare nothing yet.
 
         Args:
             model: in eval mode.
             batch_size: utterances at a time. It changes the time and the memory that are taken, and no result.
             compile: as for `StepBackbone`.
+            average: the codec's `slmtk.codecs.base.Codec.average`, for requests that choose the mean's codes.
 
         Raises:
             ConfigError: ``batch_size`` is not positive.
@@ -46,7 +50,7 @@ class BatchGenerator:
         if batch_size < 1:
             raise ConfigError(f"a batch size of {batch_size} speaks nothing; expected 1 or more")
         self.model, self.batch_size = model, batch_size
-        self._compile = compile
+        self._compile, self._average = compile, average
 
     @torch.inference_mode()
     def run(self, requests: Iterable[Request]) -> Iterator[tuple[int, Generated]]:
@@ -56,7 +60,7 @@ class BatchGenerator:
             (index, result) in the order in which they end; the index counts ``requests`` from 0.
 
         Raises:
-            ConfigError: a placeholder without a speaker vector.
+            ConfigError: a placeholder without a speaker vector, or sampling that the model or its codec cannot do.
         """
         asked = list(requests)
         # The longest begin first: at the end of a run no slot is left alone with a long one.
@@ -64,7 +68,7 @@ class BatchGenerator:
         waiting = deque((index, asked[index]) for index in order)
         if not waiting:
             return
-        batch = _Batch(self.model, asked, min(self.batch_size, len(asked)), self._compile)
+        batch = _Batch(self.model, asked, min(self.batch_size, len(asked)), self._compile, self._average)
         while waiting or batch.busy:
             free = batch.free[: len(waiting)]
             if free:
@@ -79,10 +83,10 @@ class BatchGenerator:
             pieces with one frame or more, then a last one with the result.
 
         Raises:
-            ConfigError: a placeholder without a speaker vector.
+            ConfigError: a placeholder without a speaker vector, or sampling that the model or its codec cannot do.
         """
         layout = self.model.layout
-        batch = _Batch(self.model, [request], 1, self._compile)
+        batch = _Batch(self.model, [request], 1, self._compile, self._average)
         batch.begin([0], [(0, request)])
         given = 0
         while True:
@@ -121,7 +125,9 @@ class _Utterance:
 class _Batch:
     """S slots and what each of them read last."""
 
-    def __init__(self, model: SpeechLM, requests: Sequence[Request], slots: int, compile: str) -> None:
+    def __init__(
+        self, model: SpeechLM, requests: Sequence[Request], slots: int, compile: str, average: Average | None
+    ) -> None:
         self._model = model
         rate = model.vocabulary.spec.frame_rate
         self._limits = {id(request): request.limit(model.layout, rate) for request in requests}
@@ -129,7 +135,7 @@ class _Batch:
         texts = max(request.sampling.max_text_tokens for request in requests)
         prefixes = max(len(request.prefix) for request in requests)
         self._backbone = StepBackbone(model, slots, prefixes + texts + most + 1, compile=compile)
-        self.speech = SpeechSlots(model, slots, most, requests[0].sampling)
+        self.speech = SpeechSlots(model, slots, most, requests[0].sampling, average)
         # A code is never written as text, however likely it looks.
         self._text_scores = VocabularyRows(model, 0, model.vocabulary.first_code, 1)
         self._slots: list[_Utterance | None] = [None] * slots

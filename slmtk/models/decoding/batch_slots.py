@@ -11,6 +11,7 @@ from slmtk.models.decoding.batch_requests import frames_of
 from slmtk.models.decoding.batch_scores import StepEmbedding, make_heads
 from slmtk.models.decoding.grammar import make_grammar
 from slmtk.models.decoding.loops import LoopDetector
+from slmtk.models.decoding.mean import Average, MeanCodes
 from slmtk.models.decoding.noise import Noise
 from slmtk.models.sampling import Chooser, Sampling, penalize
 from slmtk.models.speech_lm import SpeechLM
@@ -31,8 +32,21 @@ class SpeechSlots:
         said: steps of codes that each slot has.
     """
 
-    def __init__(self, model: SpeechLM, slots: int, max_steps: int, sampling: Sampling) -> None:
-        """``slots`` S, of ``max_steps`` of codes at most; ``sampling`` of most of them: others cost a little."""
+    def __init__(
+        self, model: SpeechLM, slots: int, max_steps: int, sampling: Sampling, average: Average | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            model: in eval mode.
+            slots: S.
+            max_steps: of codes, at most.
+            sampling: of most utterances: others cost a little.
+            average: the codec's, for utterances that choose the mean's codes.
+
+        Raises:
+            ConfigError: the model, or its codec, cannot do what ``sampling`` asks for.
+        """
         layout, device = model.layout, model.device
         self.said = [0] * slots
         self._layout, self._device = layout, device
@@ -48,6 +62,8 @@ class SpeechSlots:
         self._speaking: list[int] = []
         self._history = torch.zeros(slots, max_steps + 1, layout.num_heads, dtype=torch.int64, device=device)
         self._samplings = [sampling] * slots
+        self._vocabulary, self._average = model.vocabulary, average
+        self._mean: MeanCodes | None = None
         self._penalized: Tensor | None = None  # bool [S, H, V], what each head has chosen before
         self._penalty: Tensor | None = None  # float [S, 1, 1]
         self._recent: Tensor | None = None  # int64 [S, streams, W], each stream's last choices, the newest last
@@ -126,6 +142,9 @@ class SpeechSlots:
             scores = self._grammar.restrict(scores, first, self._spoken)
             drawn = None if uniforms is None else uniforms[:, heads]
             rows = self._chooser.choose(scores, drawn)
+            if self._mean is not None and self._chooser.any_mean:
+                mean = self._mean.choose(rows, scores, self._chooser.temperature)
+                rows = torch.where(self._chooser.means, mean, rows)
             if self._recent is not None and drawn is not None:
                 rows = self._draw_again(rows, scores, drawn, torch.cat(chosen, dim=1) if chosen else rows[:, :0])
             chosen.append(self._grammar.settle(rows, first, self._spoken))
@@ -164,6 +183,8 @@ class SpeechSlots:
     def _prepare(self) -> None:
         """Lay the slots' settings side by side; memories that are needed for the first time begin empty."""
         self._chooser = Chooser(self._samplings, self._device)
+        if self._chooser.any_mean and self._mean is None:
+            self._mean = MeanCodes(self._layout, self._vocabulary, self._heads.at_once, self._average, self._device)
         shape = (len(self.said), self._layout.num_heads)
         self._streams = self._layout.num_heads // self._layout.frames_per_step
         penalties = [self._penalty_of(sampling) for sampling in self._samplings]

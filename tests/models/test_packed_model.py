@@ -202,3 +202,23 @@ def test_the_commands_mistakes_are_one_line(model, tmp_path):
         assert done.exit_code > 0
         assert message in done.stderr
         assert "Traceback" not in done.output
+
+
+def test_its_own_way_to_choose_codes_holds_unless_another_is_asked_for(model, tmp_path):
+    options = ["--choose", "mean", "--temperature", "0.5"]
+    done = CliRunner().invoke(main, [str(model), str(tmp_path / "own"), *options])
+    assert done.exit_code == 0, done.output
+    assert (
+        json.loads((tmp_path / "own" / "slmtk.json").read_text())["sampling"]
+        == Sampling(choose="mean", temperature=0.5).own()
+    )
+    synthesizer = Synthesizer.load(tmp_path / "own")
+    voice = Voice("v", None, torch.tensor([0.3]))
+    with pytest.raises(ConfigError, match="needs a codec that knows which of its codes sound alike"):
+        synthesizer.speak(["low"], [voice], Sampling(max_seconds=1.0), batch_size=1)
+    asked = synthesizer.request("tts", "low", voice, Sampling(max_seconds=1.0, choose="draw"))
+    assert asked.sampling.choose == "draw"
+    assert len(synthesizer.speak(["low"], [voice], asked.sampling, batch_size=1)) == 1
+    done = CliRunner().invoke(main, [str(model), str(tmp_path / "bad"), "--choose", "mean"])
+    assert done.exit_code == 1
+    assert "--choose mean needs a --temperature above 0" in done.output

@@ -1,12 +1,11 @@
-"""Sentences -> recordings in forty synthetic voices, for examples/voice-in-the-box.sh.
+"""Sentences -> recordings in four synthetic voices, for examples/voice-in-the-box.sh.
 
     python examples/voice_corpus.py TEXT.tsv OUT [--workers N]
 
 TEXT.tsv holds an id and a sentence a line (further columns are not read). OUT gets short/ (one to five words out of a
 sentence), train/ and test/ (sentences, each spoken once), a manifest.tsv in each. The voices are of CMU Flite (the
 program `flite`: Debian and Homebrew have it), made from recordings that are free for any use (CMU ARCTIC, and
-the diphones of kal): each with several lengths of the vocal tract (played faster or slower, its tempo kept) and colours
-of a microphone. Every 131st sentence is kept for the test. Run it again to go on where it was interrupted.
+the diphones of kal). Every 131st sentence is kept for the test. Run it again to go on where it was interrupted.
 """
 
 from __future__ import annotations
@@ -27,8 +26,6 @@ import soundfile
 import torch
 from torch import Tensor
 
-from slmtk import audio
-
 RATE = 16_000
 HELD_EVERY = 131
 SPLIT_SHARE = 0.33  # of the sentences whose clauses are spoken apart, so that short texts occur
@@ -37,29 +34,7 @@ PHRASES = 16_000
 PHRASE_WORDS = (1, 2, 3, 4, 5), (1, 2, 3, 3, 2)  # how many words, how often
 SILENCE_SECONDS = 0.06  # kept at either end
 PEAK = 0.5
-# Of each of Flite's voices: how many speakers are made of it, and the factors of playing speed that they span.
-BASES = {"slt": (13, 0.84, 1.22), "rms": (11, 0.86, 1.24), "awb": (10, 0.86, 1.22), "kal16": (6, 0.9, 1.18)}
-
-
-@dataclass(frozen=True)
-class Speaker:
-    """One of the forty.
-
-    Attributes:
-        name: in the manifest.
-        base: Flite's voice.
-        factor: of playing speed; above 1: a shorter vocal tract and a higher pitch.
-        tilt: of the spectrum, in dB an octave.
-        bump: height in dB and centre in Hz of one wide resonance.
-        stretch: of durations.
-    """
-
-    name: str
-    base: str
-    factor: float
-    tilt: float
-    bump: tuple[float, int]
-    stretch: float
+VOICES = ("slt", "rms", "awb", "kal16")
 
 
 @dataclass(frozen=True)
@@ -68,20 +43,7 @@ class Line:
 
     path: Path
     text: str
-    speaker: Speaker
-
-
-def make_speakers() -> list[Speaker]:
-    draw = random.Random(0)
-    speakers = []
-    for base, (count, low, high) in BASES.items():
-        for i in range(count):
-            factor = round(low * (high / low) ** (i / (count - 1)), 2)
-            tilt = 0.0 if i == count // 2 else round(draw.uniform(-4, 4), 1)
-            bump = round(draw.uniform(-4, 4), 1), draw.randrange(400, 4000)
-            stretch = round(draw.uniform(0.95, 1.15), 2)
-            speakers.append(Speaker(f"{base}{i:02d}", base, factor, tilt, bump, stretch))
-    return speakers
+    voice: str
 
 
 def read_sentences(path: Path) -> list[tuple[str, str]]:
@@ -105,9 +67,8 @@ def clauses(text: str) -> list[str]:
 
 
 def plan(sentences: list[tuple[str, str]], out: Path) -> dict[str, dict[str, Line]]:
-    """Lines of each part by id: sentences in a drawn order, speakers in turn."""
+    """Lines of each part by id: sentences in a drawn order, voices in turn."""
     draw = random.Random(100)
-    speakers = make_speakers()
     order = list(range(len(sentences)))
     draw.shuffle(order)
     lines: dict[str, dict[str, Line]] = {"train": {}, "test": {}}
@@ -119,10 +80,10 @@ def plan(sentences: list[tuple[str, str]], out: Path) -> dict[str, dict[str, Lin
         part = "train" if i % HELD_EVERY else "test"
         split = part == "train" and draw.random() >= 1 - SPLIT_SHARE
         for j, clause in enumerate(clauses(text) if split else [text]):
-            speaker = speakers[spoken % len(speakers)]
+            voice = VOICES[spoken % len(VOICES)]
             spoken += 1
-            name = f"{speaker.name}-{key}-0{j}"
-            lines[part][name] = Line(out / part / speaker.name / f"{name}.flac", clause, speaker)
+            name = f"{voice}-{key}-0{j}"
+            lines[part][name] = Line(out / part / voice / f"{name}.flac", clause, voice)
     return {"short": plan_phrases(sentences, out / "short"), **lines}
 
 
@@ -143,12 +104,11 @@ def plan_phrases(sentences: list[tuple[str, str]], folder: Path) -> dict[str, Li
         if re.search("[A-Za-z]{2}", phrase):
             phrases.append((key, start, phrase))
     draw.shuffle(phrases)
-    speakers = make_speakers()
     lines: dict[str, Line] = {}
     for number, (key, start, phrase) in enumerate(phrases):
-        speaker = speakers[number % len(speakers)]
-        name = f"{speaker.name}-{key}-1{start:02d}"
-        lines.setdefault(name, Line(folder / speaker.name / f"{name}.flac", phrase, speaker))
+        voice = VOICES[number % len(VOICES)]
+        name = f"{voice}-{key}-1{start:02d}"
+        lines.setdefault(name, Line(folder / voice / f"{name}.flac", phrase, voice))
     return lines
 
 
@@ -156,16 +116,11 @@ def say(line: Line) -> None:
     """Write one recording, whole or not at all."""
     if line.path.exists():
         return
-    speaker = line.speaker
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        tempo = f"duration_stretch={speaker.factor * speaker.stretch:.3f}"
-        command = ["flite", "-voice", speaker.base, "--setf", tempo, "-t", line.text, "-o", file.name]
-        subprocess.run(command, check=True)
+        subprocess.run(["flite", "-voice", line.voice, "-t", line.text, "-o", file.name], check=True)
         samples, rate = soundfile.read(file.name, dtype="float32")
-    wav = torch.from_numpy(samples)
-    if speaker.factor != 1:
-        wav = audio.resample(wav, round(rate * speaker.factor / 100) * 100, RATE)
-    wav = color(trim(wav), speaker)
+    assert rate == RATE, f"voice {line.voice} speaks at {rate} Hz"
+    wav = trim(torch.from_numpy(samples))
     part = line.path.with_suffix(".part")
     soundfile.write(part, (wav / wav.abs().max() * PEAK).numpy(), RATE, format="FLAC", subtype="PCM_16")
     os.replace(part, line.path)
@@ -176,16 +131,6 @@ def trim(wav: Tensor) -> Tensor:
     loud = (wav.unfold(0, 160, 160).abs().amax(1) > 0.008 * wav.abs().max()).nonzero()
     first, last, edge = int(loud[0]) * 160, (int(loud[-1]) + 1) * 160, int(SILENCE_SECONDS * RATE)
     return wav[max(0, first - edge) : last + edge]
-
-
-def color(wav: Tensor, speaker: Speaker) -> Tensor:
-    """Tilt the spectrum around 1 kHz and add the resonance."""
-    spectrum = torch.fft.rfft(wav)
-    frequency = torch.linspace(0, RATE / 2, spectrum.shape[0]).clamp(min=60)
-    height, centre = speaker.bump
-    octaves = torch.log2(frequency / 1000).clamp(-2.5, 2.5)
-    gain = speaker.tilt * octaves + height * torch.exp(-(torch.log2(frequency / centre) ** 2) / 0.5)
-    return torch.fft.irfft(spectrum * 10 ** (gain / 20), n=wav.shape[0])
 
 
 def main() -> None:
@@ -202,10 +147,7 @@ def main() -> None:
     for part, by_name in lines.items():
         for line in by_name.values():
             line.path.parent.mkdir(parents=True, exist_ok=True)
-        rows = [
-            f"{name}\t{line.speaker.name}/{name}.flac\t{line.text}\t{line.speaker.name}"
-            for name, line in by_name.items()
-        ]
+        rows = [f"{name}\t{line.voice}/{name}.flac\t{line.text}\t{line.voice}" for name, line in by_name.items()]
         (options.out / part / "manifest.tsv").write_text(
             "\n".join(["id\tpath\ttext\tspeaker", *rows, ""]), encoding="utf-8"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,11 +12,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 
-from slmtk import voice
+from slmtk import audio, voice
+from slmtk.asr.pocketsphinx import PocketsphinxRecognizer
+from slmtk.cli.main import cli
+from slmtk.metrics.similarity import cosine
 from slmtk.models.own_voices import OwnVoices
 from slmtk.models.packed import pack
 from slmtk.models.voices import Voice
+from slmtk.speakers.resemblyzer import ResemblyzerEncoder
+from slmtk.synthesis.espeak import VOICES, speak
 from tests.helpers.untrained import save_untrained
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,6 +58,53 @@ def test_what_is_built_in_here_is_small_and_packed():
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) <= voice.MAX_BYTES
     assert (folder / "packed.safetensors").is_file()
     assert (folder / "voices.safetensors").is_file()
+
+
+SENTENCES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "He gave information to the authorities.",
+    "It will not destroy values.",
+)
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    """The folder with what the command spoke: sentences in the default voice, and in that of a recording."""
+    if voice.built_in() is None:
+        pytest.skip("this tree has no built-in voice")
+    folder = tmp_path_factory.mktemp("spoken")
+    audio.write(folder / "ada.wav", speak("Two red horses swim while the old man sleeps.", VOICES["ada"]), 16_000)
+    lines = [{"id": f"own-{n}", "text": text} for n, text in enumerate(SENTENCES)]
+    lines += [{"id": f"ada-{n}", "text": text, "reference": "ada.wav"} for n, text in enumerate(SENTENCES)]
+    (folder / "lines.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = CliRunner().invoke(cli, ["synth", str(folder / "lines.jsonl"), str(folder / "out"), "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def test_what_is_built_in_here_speaks_english(spoken):
+    lines = [json.loads(line) for line in (spoken / "out" / "synth.jsonl").read_text().splitlines()]
+    assert all(not line["reason"] and 0.03 < line["seconds_audio"] / len(line["text"]) < 0.12 for line in lines)
+    recognizer = PocketsphinxRecognizer()
+    wavs = [audio.read(spoken / "out" / "wav" / f"own-{n}.wav", 16_000)[0] for n in range(len(SENTENCES))]
+    heard = [text.split() for text in recognizer.transcribe(wavs)]
+    right = [
+        sum(word in said for word in text.lower().strip(".").split())
+        for text, said in zip(SENTENCES, heard, strict=True)
+    ]
+    assert sum(right) >= 0.5 * sum(len(text.split()) for text in SENTENCES), heard
+
+
+def test_what_is_built_in_here_speaks_in_the_voice_of_a_recording(spoken):
+    encoder = ResemblyzerEncoder.create()
+
+    def embed(path):
+        return encoder.embed(audio.read(path, encoder.sample_rate)[0])
+
+    person = embed(spoken / "ada.wav")
+    for n in range(len(SENTENCES)):
+        own, hers = (cosine(embed(spoken / "out" / "wav" / f"{who}-{n}.wav"), person) for who in ("own", "ada"))
+        assert hers > own + 0.05
 
 
 def test_the_patterns_of_package_data_cover_a_packed_model(packed, tmp_path):

@@ -157,7 +157,8 @@ def _paths() -> tuple[str, bytes]:
         import espeakng_loader
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            "synthetic voices need the package espeakng-loader, which is not installed: pip install 'slmtk[embedded]'"
+            "synthetic voices and phonemes need the package espeakng-loader, which is not installed: pip install "
+            "'slmtk[embedded]'"
         ) from error
     data = str(espeakng_loader.get_data_path()).encode()
     if len(data) > _MAX_DATA_PATH:

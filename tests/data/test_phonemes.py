@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 
@@ -6,8 +7,9 @@ from slmtk.data.phonemes import SPACE, PhonemeTokenizer, find_phones, parse_phon
 from slmtk.data.prompts import tts_prompt
 from slmtk.data.text_tokenizer import FILE_NAME, load_text_tokenizer
 from slmtk.data.vocabulary import Vocabulary
-from slmtk.errors import ConfigError, FormatError
+from slmtk.errors import ConfigError, FormatError, MissingDependencyError
 from slmtk.spec import CodecSpec, Stream
+from slmtk.synthesis import espeak
 
 TEXTS = ["The quick brown fox jumps over a lazy dog.", "She sells 21 sea shells, doesn't she?"]
 
@@ -89,6 +91,14 @@ def test_other_languages_and_other_names(tokenizer):
         find_phones(TEXTS, "klingon-x")
     with pytest.raises(ConfigError, match="no text to be spoken"):
         find_phones([], "en-us")
+
+
+def test_without_espeak_a_line_says_what_to_install(tokenizer, monkeypatch):
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    espeak._paths.cache_clear()
+    with pytest.raises(MissingDependencyError, match=r"phonemes need .* pip install 'slmtk\[embedded\]'"):
+        tokenizer.encode("words that nobody has asked for before")
+    espeak._paths.cache_clear()
 
 
 def test_ids_that_are_not_the_texts_are_refused(tokenizer):

@@ -83,6 +83,7 @@ def test_two_processes_train_as_one_and_a_refusal_is_said_once(dataset, whole, t
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("is not empty and holds no slmtk.json") == 1
     assert [(tmp_path / f"rank-{rank}").read_text() for rank in (0, 1)] == ["1 0", "0 0"]
+    assert [(tmp_path / f"closed-{rank}").read_text() for rank in (0, 1)] == ["closed", "closed"]
     assert json.loads(done.stdout)["steps"] == 6  # one report, by one process
     assert_same_run(tmp_path / "model", whole)
 

@@ -52,8 +52,10 @@ class Ranks:
         if self.count > 1:
             # The library opens the connection, with the backend that device and sharding ask for.
             TrainingArguments(use_cpu=device == "cpu", report_to="none", **sharding(fsdp))
-            # Gloo's threads that outlive the interpreter end a finished process by SIGABRT, now and then.
-            atexit.register(_disconnect)
+            if device == "cpu":
+                # Gloo's threads that outlive the interpreter end a finished process by SIGABRT, now and then. NCCL's
+                # connections stay: closing them waits for the others, also where this process fails alone.
+                atexit.register(_disconnect)
         if not self.is_first:
             logging.set_verbosity_error()
 

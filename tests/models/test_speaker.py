@@ -57,8 +57,8 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     seen: dict[str, object] = {}
 
     class Silent:
-        def __init__(self, model, *, batch_size: int) -> None:
-            seen["batch_size"] = batch_size
+        def __init__(self, model, *, batch_size: int, average) -> None:
+            seen["batch_size"], seen["average"] = batch_size, average
 
         def run(self, requests):
             for place, request in reversed(list(enumerate(requests))):
@@ -256,3 +256,12 @@ def test_asks_that_cannot_be_answered_are_refused():
         list(made.answer_each([Ask(None, voice, asked(4, 9))], Sampling()))
     with pytest.raises(ConfigError, match=r"not for 'qa-speech'; .*--questions, --answer-task qa-speech"):
         list(made.answer_each([Ask("Who?", voice, form="speech")], Sampling()))
+
+
+@pytest.mark.parametrize("can_average", [False, True])
+def test_the_codec_averages_if_it_can(clip: Path, given: dict[str, object], can_average: bool):
+    codec = VoicedToneCodec()
+    codec.can_average = can_average
+    made = synthesizer(codec, speaker_dim=1, speaker_encoder="codec")
+    made.speak(["one"], [made.voice(clip)], Sampling(), batch_size=1)
+    assert given["average"] == (codec.average if can_average else None)

@@ -133,3 +133,19 @@ def test_a_wheel_brings_the_built_in_voice(packed, tmp_path):
         if path.is_file():
             name = f"slmtk/voice/{voice.FOLDER}/{path.relative_to(packed).as_posix()}"
             assert inside[name] == path.read_bytes()
+
+
+def test_a_dry_run_tells_the_models_own_way_to_choose_codes(packed, tmp_path):
+    own = tmp_path / "own"
+    shutil.copytree(packed, own)
+    info = json.loads((own / "slmtk.json").read_text())
+    for sampling, options, said in (
+        ({}, [], "greedily"),
+        ({"choose": "mean", "temperature": 0.5}, [], "the mean's codes at temperature 0.5"),
+        ({"choose": "mean", "temperature": 0.5}, ["--choose", "draw"], "greedily"),
+        ({"choose": "mean", "temperature": 0.5}, ["--temperature", "0.7"], "at temperature 0.7"),
+    ):
+        (own / "slmtk.json").write_text(json.dumps({**info, "sampling": sampling}))
+        done = CliRunner().invoke(cli, ["synth", "One.", "--model", str(own), "--dry-run", *options])
+        assert done.exit_code == 0, done.output
+        assert f"speak each text {said}," in done.stdout.replace("\\u2019", "'")

@@ -127,7 +127,7 @@ def test_of_failed_candidates_every_word_counts_as_deleted_and_the_first_is_kept
     [
         (
             {"n_best": 2, "sampling": Sampling()},
-            "needs a --temperature above 0: greedy",
+            "needs a --temperature above 0, without --choose mean",
         ),
         ({"n_best": 0}, "--n-best 0 must be 1 or more"),
         ({"batch_size": 0}, "--batch-size 0 must be 1 or more"),

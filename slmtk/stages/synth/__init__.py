@@ -25,7 +25,7 @@ from slmtk.stages import dry_run
 from slmtk.stages.lines import STDIN, SUFFIXES, read_lines
 from slmtk.stages.synth.config import SynthConfig, SynthReport
 from slmtk.stages.synth.folder import REPORT_NAME, SpeechFolder
-from slmtk.stages.synth.planned import Job, make_jobs, run_settings
+from slmtk.stages.synth.planned import Job, make_jobs, run_settings, settled_sampling
 from slmtk.stages.synth.work import speak_lines
 
 __all__ = ["SynthConfig", "SynthReport", "default_out", "plan", "synth"]
@@ -107,7 +107,9 @@ def plan(source: str | Path, out: Path, config: SynthConfig, *, stream: str | No
     if not voices and own.default:
         voices = [_voice_line(own_place(own.default), own)]
     reads = [texts, dry_run.model(config.model, "tts"), *voices]
-    chosen = "greedily" if config.sampling.temperature == 0 else f"at temperature {config.sampling.temperature:g}"
+    sampling = settled_sampling(config)
+    mean = "the mean's codes " if sampling.choose == "mean" else ""
+    chosen = "greedily" if sampling.temperature == 0 else f"{mean}at temperature {sampling.temperature:g}"
     does = [f"speak each text {chosen}, {config.sampling.max_seconds:g} s at most, on {_place(config)}"]
     if config.n_best > 1:
         reads.append(dry_run.plug_in("slmtk.asr", config.recognizer, config.recognizer_model))

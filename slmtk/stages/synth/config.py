@@ -72,7 +72,8 @@ class SynthConfig:
                 raise ConfigError(f"{name} {count} must be 1 or more")
         if self.n_best > 1 and not self.sampling.is_random:
             raise ConfigError(
-                f"--n-best {self.n_best} needs a --temperature above 0: greedy candidates would all be the same"
+                f"--n-best {self.n_best} needs a --temperature above 0, without --choose mean: other candidates would "
+                "all be the same"
             )
         for what, name, known in (("engine", self.engine, ENGINES), ("rerank", self.rerank, RERANKERS)):
             if name not in known:

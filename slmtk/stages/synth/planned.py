@@ -15,6 +15,7 @@ from slmtk.errors import ConfigError, FormatError
 from slmtk.models.config import SpeechLMConfig
 from slmtk.models.own_voices import OwnVoices, own_name, own_place, read_voices
 from slmtk.models.released_files import read_object
+from slmtk.models.sampling import Sampling
 from slmtk.models.voices import clips_of, codes_speaker
 from slmtk.shards import open_codes
 from slmtk.shards.writer import file_sha256
@@ -82,6 +83,17 @@ def piece_seconds(config: SynthConfig) -> float:
         return math.inf
     model = read_object(config.model / dry_run.MODEL_INFO).get("piece_seconds") or math.inf
     return max(min(config.sampling.max_seconds, float(model)), _SHORTEST_PIECE)
+
+
+def settled_sampling(config: SynthConfig) -> Sampling:
+    """How codes are chosen: as asked for, or as the model's own way is, where it is there and has one.
+
+    Raises:
+        FormatError: the model's slmtk.json is damaged.
+        ConfigError: the model's own way is out of range.
+    """
+    info = config.model / dry_run.MODEL_INFO
+    return config.sampling.or_own(read_object(info).get("sampling") or {}) if info.is_file() else config.sampling
 
 
 def make_jobs(lines: Sequence[Line], config: SynthConfig, settings: dict[str, Any]) -> list[Job]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slmtk.config import write_json
-from slmtk.data.text_tokenizer import FILE_NAME, FORMAT, check_ids, check_unicode
+from slmtk.data.text_ids import FILE_NAME, FORMAT, check_ids, check_unicode
 from slmtk.errors import ConfigError, FormatError
 
 KIND = "phonemes"

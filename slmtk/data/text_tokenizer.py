@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from slmtk.config import write_json
+from slmtk.data.phonemes import load_phonemes
+from slmtk.data.text_ids import FILE_NAME, FORMAT, check_ids, check_unicode
 from slmtk.errors import ConfigError, FormatError, first_line
-
-FILE_NAME = "slmtk_tokenizer.json"
-FORMAT = 1
 
 
 class TextTokenizer(Protocol):
@@ -52,29 +51,6 @@ class TextTokenizer(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write to ``folder`` what `load_text_tokenizer` needs."""
-
-
-def check_unicode(text: str) -> None:
-    """Refuse text with half of a surrogate pair.
-
-    Raises:
-        FormatError: that.
-    """
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise FormatError(f"text {text!r} holds a lone surrogate at character {error.start}: not Unicode") from error
-
-
-def check_ids(ids: Sequence[int], vocab_size: int) -> None:
-    """Refuse ids that are none of the text's.
-
-    Raises:
-        FormatError: that.
-    """
-    for number in ids:
-        if not 0 <= number < vocab_size:
-            raise FormatError(f"{number} is no text token; the tokenizer's ids are 0 to {vocab_size - 1}")
 
 
 class ByteTokenizer:
@@ -227,8 +203,6 @@ def load_text_tokenizer(name_or_folder: str | Path) -> TextTokenizer:
             f"{path} is of format {version!r}, kind {kind!r}; this slmtk reads format {FORMAT}, bytes, hub or phonemes"
         )
     if kind == "phonemes":
-        from slmtk.data.phonemes import load_phonemes
-
         return load_phonemes(saved, path)
     return ByteTokenizer() if kind == "bytes" else HubTokenizer(str(name_or_folder), name=str(name))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slmtk import plugins
 from slmtk.codecs.base import codec_class
-from slmtk.data.text_tokenizer import FILE_NAME
+from slmtk.data.text_ids import FILE_NAME
 from slmtk.errors import CodecMismatchError, ConfigError, FormatError
 from slmtk.models.config import SpeechLMConfig
 from slmtk.models.released_files import read_object

@@ -5,7 +5,8 @@ import pytest
 
 from slmtk.data.phonemes import SPACE, PhonemeTokenizer, find_phones, parse_phonemes
 from slmtk.data.prompts import tts_prompt
-from slmtk.data.text_tokenizer import FILE_NAME, load_text_tokenizer
+from slmtk.data.text_ids import FILE_NAME
+from slmtk.data.text_tokenizer import load_text_tokenizer
 from slmtk.data.vocabulary import Vocabulary
 from slmtk.errors import ConfigError, FormatError, MissingDependencyError
 from slmtk.spec import CodecSpec, Stream

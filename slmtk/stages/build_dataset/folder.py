@@ -10,7 +10,7 @@ from typing import Any
 
 from slmtk.data.dataset import FORMAT_VERSION, KIND, TOKENIZER_FOLDER
 from slmtk.data.dataset_columns import INDEX_NAME
-from slmtk.data.text_tokenizer import FILE_NAME as TOKENIZER_FILE
+from slmtk.data.text_ids import FILE_NAME as TOKENIZER_FILE
 from slmtk.errors import ConfigError
 
 DROPPED_NAME = "dropped.jsonl"

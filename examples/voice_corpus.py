@@ -117,7 +117,9 @@ def say(line: Line) -> None:
     if line.path.exists():
         return
     with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        subprocess.run(["flite", "-voice", line.voice, "-t", line.text, "-o", file.name], check=True)
+        # kal16 is a tenth slower of its own accord.
+        command = ["flite", "-voice", line.voice, "--setf", "duration_stretch=1", "-t", line.text, "-o", file.name]
+        subprocess.run(command, check=True)
         samples, rate = soundfile.read(file.name, dtype="float32")
     assert rate == RATE, f"voice {line.voice} speaks at {rate} Hz"
     wav = trim(torch.from_numpy(samples))

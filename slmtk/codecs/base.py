@@ -61,6 +61,8 @@ class Codec(ABC):
     """True if the codec never uses a GPU, whatever device it is created for: then it runs in one process a core."""
     variable_codebooks: ClassVar[bool] = False
     """True if ``create`` also takes ``num_codebooks: int | None`` and the first so many streams can stand alone."""
+    can_average: ClassVar[bool] = False
+    """True if `average` is there: the codec knows which codes sound alike."""
     decode_context: tuple[int, int] | None = None
     """Frames before and behind a frame that its audio depends on: (0, 0) if on its own codes alone. None if that is
     unknown or has no end: then speech that is decoded while it is generated may differ a little at the joints."""
@@ -73,9 +75,6 @@ class Codec(ABC):
         Raises:
             FormatError: the checkpoint is not this codec's.
         """
-
-    can_average: ClassVar[bool] = False
-    """True if `average` is there: the codec knows which codes sound alike."""
 
     @abstractmethod
     def encode(self, wav: Tensor) -> Encoded:

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from slmtk.data.prompts import BEHIND_SPEECH, SPEAKER_FOLLOWS, SPEECH_FOLLOWS
+from slmtk.data.text_ids import SPECIAL_TOKENS
 from slmtk.data.text_tokenizer import HubTokenizer
 from slmtk.errors import ConfigError
 
 NUM_BYTES = 256
-SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _TEMPLATES = (": Read this sentence:", SPEAKER_FOLLOWS, ".\n ", ":", " " + SPEECH_FOLLOWS, BEHIND_SPEECH)
 
 

@@ -1,4 +1,4 @@
-"""A text tokenizer for models that speak: the sounds of words, not their letters, become tokens.
+"""Text -> tokens of a dataset and of prompts: the sounds of words, not their letters, for models that only speak.
 
 A model trained from scratch on hours of speech has to learn from them, too, which letters stand for which sound, and of
 words that it never heard it does not. espeak-ng knows the pronunciation of most words of some hundred languages,
@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from slmtk.config import write_json
-from slmtk.data.text_ids import FILE_NAME, FORMAT, check_ids, check_unicode
+from slmtk.data.text_ids import FILE_NAME, FORMAT, SPECIAL_TOKENS, check_ids, check_unicode
 from slmtk.errors import ConfigError, FormatError
 
 KIND = "phonemes"
 STRESS = "ˈˌ"
 SPACE = " "
 """The token between two words."""
-_SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 _MARKS = (",", ".", ";", ":", "!", "?", "-")
-# What prompts put around the words is a token each: it is not spoken.
+# What prompts put around the words is a token each: it is not spoken. Spelt out here and not taken from the prompts,
+# because a saved tokenizer's ids follow from the order of these.
 _TEMPLATES = (": Read this sentence:", " You should speak like: ", " The speech is: ", ".\n\n", ".\n ")
-_FIXED = (*_SPECIAL_TOKENS, SPACE, *_MARKS, *_TEMPLATES)
+_FIXED = (*SPECIAL_TOKENS, SPACE, *_MARKS, *_TEMPLATES)
 _PARTS = re.compile("|".join([*map(re.escape, _TEMPLATES), r"(?<=\s)-+(?=\s)|--+", r"[,.;:!?]+(?=\s|$|[,.;:!?])"]))
 
 
@@ -82,7 +82,7 @@ class PhonemeTokenizer:
             FormatError: an id is not one of the tokenizer's.
         """
         check_ids(ids, self.vocab_size)
-        return "".join(self._tokens[number] for number in ids if number >= len(_SPECIAL_TOKENS))
+        return "".join(self._tokens[number] for number in ids if number >= len(SPECIAL_TOKENS))
 
     def save(self, folder: Path) -> None:
         """Write the one file that says language and phones."""

@@ -1,4 +1,4 @@
-"""What all text tokenizers share: the file that describes a saved one, and what text and ids must be."""
+"""Text -> tokens of a dataset: a saved tokenizer's file, special tokens, what text and ids must be; for all kinds."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from slmtk.errors import FormatError
 
 FILE_NAME = "slmtk_tokenizer.json"
 FORMAT = 1
+SPECIAL_TOKENS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+"""Of tokenizers that are made here, in the order of their ids."""
 
 
 def check_unicode(text: str) -> None:

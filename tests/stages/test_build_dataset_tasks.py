@@ -144,6 +144,7 @@ def test_a_tokenizer_of_phonemes_is_made_and_saved_and_only_speaks(tmp_path: Pat
     build([codes], tmp_path / "again", tokenizer=str(tmp_path / "set" / "tokenizer"))
     assert open_dataset(tmp_path / "again").tokenizer.encode("the sea") == dataset.tokenizer.encode("the sea")
     for settings in ({"tasks": ("tts", "asr")}, {"texts": (write_texts(tmp_path / "chat.jsonl"),)}):
-        with pytest.raises(ConfigError, match="a model of phonemes reads aloud but cannot write"):
-            build([codes], tmp_path / "other", tokenizer="phonemes", **settings)
-        assert not (tmp_path / "other").exists()
+        for tokenizer in ("phonemes", str(tmp_path / "set" / "tokenizer")):
+            with pytest.raises(ConfigError, match="a model of phonemes reads aloud but cannot write"):
+                build([codes], tmp_path / "other", tokenizer=tokenizer, **settings)
+            assert not (tmp_path / "other").exists()

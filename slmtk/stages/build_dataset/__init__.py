@@ -53,8 +53,7 @@ def build_dataset(
     opened = open_sources(sources, config.texts, {name: asked.text for name, asked in questions.items()}, out)
     spoken = open_spoken(config.spoken_questions, questions, opened.folders)
     check_columns(config.filters.minimums, opened.columns())
-    tokenizer = _make_tokenizer(config.tokenizer, opened)
-    _check_written(tokenizer, config)
+    tokenizer = _make_tokenizer(config, opened)
     vectors = make_vectors(opened.spec, config)
     index = _head(opened, tokenizer, vectors.vectors, config, spoken)
     if (done := up_to_date(out, index["fingerprint"], config.overwrite)) is not None:
@@ -77,16 +76,23 @@ def build_dataset(
     return make_report(out, index)
 
 
-def _make_tokenizer(name: str, sources: Sources) -> TextTokenizer:
+def _make_tokenizer(config: BuildDatasetConfig, sources: Sources) -> TextTokenizer:
+    name = config.tokenizer
     size, language = parse_bpe(name), parse_phonemes(name)
     if language is not None:
+        _check_spoken_alone(config)  # before all texts are pronounced
         return find_phones(sources.all_words(), language)
-    return load_text_tokenizer(name) if size is None else train_bpe(sources.all_words(), size)
+    if size is not None:
+        return train_bpe(sources.all_words(), size)
+    tokenizer = load_text_tokenizer(name)
+    if isinstance(tokenizer, PhonemeTokenizer):
+        _check_spoken_alone(config)
+    return tokenizer
 
 
-def _check_written(tokenizer: TextTokenizer, config: BuildDatasetConfig) -> None:
+def _check_spoken_alone(config: BuildDatasetConfig) -> None:
     """Refuse tasks whose text a model of phonemes could not write down."""
-    if isinstance(tokenizer, PhonemeTokenizer) and (config.tasks != ("tts",) or config.questions or config.texts):
+    if config.tasks != ("tts",) or config.questions or config.texts:
         raise ConfigError(
             f"--tokenizer {config.tokenizer}: a model of phonemes reads aloud but cannot write; take it for task tts "
             "without --questions and --texts, or another tokenizer"

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pyarrow.parquet
 import pytest
@@ -75,6 +76,25 @@ def test_shards_at_the_same_time_do_not_hurt_each_other(tmp_path, whole, monkeyp
         reports = [run.result() for run in runs]
     assert any(report.finished for report in reports)
     assert contents(tmp_path / "out") == contents(expected)
+
+
+def test_a_folder_that_another_run_deletes_meanwhile_is_no_matter(tmp_path, whole, monkeypatch):
+    source, expected = whole
+    out = tmp_path / "out"
+    part(source, out, 0, 2)
+    other = out / ".shard-0-of-2-other"
+    other.mkdir()
+    listed = Path.iterdir
+
+    def deleted_before_it_is_listed(path):
+        if path == other:
+            other.rmdir()
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", deleted_before_it_is_listed)
+    part(source, out, 1, 2)
+    assert not other.exists()
+    assert contents(out) == contents(expected)
 
 
 def test_any_run_that_finds_all_parts_writes_the_index(tmp_path, whole):

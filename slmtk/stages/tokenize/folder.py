@@ -107,7 +107,7 @@ class Folder:
                     path.unlink(missing_ok=True)
         mine = "*" if finished or self.shard is None else f"{self.shard[0]}-of-{self.shard[1]}-*"
         for path in self.out.glob(f".shard-{mine}"):
-            if all(map(self._is_older, [path, *path.iterdir()])):
+            if all(map(self._is_older, [path, *_entries(path)])):
                 shutil.rmtree(path, ignore_errors=True)
 
     def _is_older(self, path: Path) -> bool:
@@ -115,6 +115,13 @@ class Folder:
             return path.stat().st_mtime_ns < self._began
         except FileNotFoundError:
             return True
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:  # its own run, or another that tidies, has just deleted it
+        return []
 
 
 def remove(out: Path) -> None:
